@@ -1,0 +1,247 @@
+//! A histogram that only holds counts.
+
+use crate::Error;
+use crate::layout;
+
+/// A histogram cell: how many values lie in `[lower, upper]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Smallest value of the bucket, in nanoseconds.
+    pub lower: u64,
+    /// Largest value of the bucket, in nanoseconds; `u64::MAX` in the overflow bucket.
+    pub upper: u64,
+    /// How many values the bucket holds; never 0.
+    pub count: u64,
+}
+
+/// An immutable histogram: ascending, disjoint buckets with counts above zero, and beside them
+/// the exact sums where they are known.
+///
+/// Recorders write the layout of this crate (128 buckets per octave), but any layout is held,
+/// because a document may come from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    buckets: Vec<Bucket>,
+    count: u64,
+    sums: Sums,
+}
+
+/// The exact sum and sum of squares of the values, each absent when it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sums {
+    /// Σ value, in nanoseconds.
+    pub sum: Option<u128>,
+    /// Σ value², in square nanoseconds.
+    pub sum_sq: Option<u128>,
+}
+
+impl Sums {
+    /// The sums of no value.
+    pub const ZERO: Self = Self { sum: Some(0), sum_sq: Some(0) };
+    /// Nothing is known: moments come from the buckets.
+    pub const UNKNOWN: Self = Self { sum: None, sum_sq: None };
+
+    fn combine(self, other: Self, op: impl Fn(u128, u128) -> Option<u128>) -> Self {
+        let both = |a: Option<u128>, b: Option<u128>| op(a?, b?);
+        Self { sum: both(self.sum, other.sum), sum_sq: both(self.sum_sq, other.sum_sq) }
+    }
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl Histogram {
+    /// A histogram of these buckets.
+    ///
+    /// Fails when a bucket is empty or its bounds are reversed, when buckets are out of order or
+    /// overlap, and when the counts together exceed `u64`.
+    pub fn try_new(buckets: Vec<Bucket>, sums: Sums) -> Result<Self, Error> {
+        let mut count = 0u64;
+        let mut previous: Option<u64> = None;
+        for (position, bucket) in buckets.iter().enumerate() {
+            let at = || format!("buckets[{position}]");
+            let Bucket { lower, upper, count: in_bucket } = *bucket;
+            if lower > upper {
+                return Err(Error::document(
+                    at(),
+                    format!("lower bound {lower} is above upper bound {upper}"),
+                ));
+            }
+            if in_bucket == 0 {
+                return Err(Error::document(
+                    at(),
+                    "count is 0, but only counts above 0 are written",
+                ));
+            }
+            if let Some(previous) = previous.filter(|&previous| lower <= previous) {
+                return Err(Error::document(
+                    at(),
+                    format!(
+                        "lower bound {lower} is not above {previous}, the upper bound of the bucket before: buckets must ascend and not overlap"
+                    ),
+                ));
+            }
+            previous = Some(upper);
+            count = count.checked_add(in_bucket).ok_or_else(|| {
+                Error::document(
+                    at(),
+                    format!("the counts up to here exceed {}, the largest 64-bit count", u64::MAX),
+                )
+            })?;
+        }
+        Ok(Self { buckets, count, sums })
+    }
+
+    /// The buckets that hold anything, ascending.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// How many values are held: the sum of the bucket counts.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The exact sums, as far as they are known. While recording goes on, they may lead the
+    /// buckets by the values that were being recorded during the copy.
+    pub fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    /// Both histograms together. Fails when their buckets overlap without being equal, or when a
+    /// count exceeds `u64`.
+    pub fn merge(&self, other: &Self) -> Result<Self, Error> {
+        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
+        let mut ours = self.buckets.iter().copied().peekable();
+        let mut theirs = other.buckets.iter().copied().peekable();
+        while let Some(first) =
+            [ours.peek(), theirs.peek()].into_iter().flatten().map(|b| (b.lower, b.upper)).min()
+        {
+            let same = |bucket: &Bucket| (bucket.lower, bucket.upper) == first;
+            let counts = [ours.next_if(same), theirs.next_if(same)]
+                .map(|bucket| bucket.map_or(0, |b| b.count));
+            let count = counts[0].checked_add(counts[1]).ok_or_else(|| {
+                Error::mismatch(
+                    "buckets",
+                    format!("the counts of [{}, {}] together exceed 64 bits", first.0, first.1),
+                )
+            })?;
+            merged.push(Bucket { lower: first.0, upper: first.1, count });
+        }
+        let sums = self.sums.combine(other.sums, u128::checked_add);
+        Self::try_new(merged, sums).map_err(|error| {
+            Error::mismatch(
+                error.path(),
+                format!(
+                    "the two histograms have different bucket layouts or too many values: {error}"
+                ),
+            )
+        })
+    }
+
+    /// What was recorded after `earlier`, an earlier state of this same histogram. Fails when
+    /// `earlier` holds something that this histogram does not.
+    pub fn subtract(&self, earlier: &Self) -> Result<Self, Error> {
+        let mut before = earlier.buckets.iter().peekable();
+        let mut left = Vec::new();
+        for bucket in &self.buckets {
+            let known = before.next_if(|b| (b.lower, b.upper) == (bucket.lower, bucket.upper));
+            let count = bucket.count.checked_sub(known.map_or(0, |b| b.count)).ok_or_else(|| {
+                Error::mismatch(
+                    "buckets",
+                    format!("bucket [{}, {}] counts {} now but more before: the earlier snapshot is not earlier", bucket.lower, bucket.upper, bucket.count),
+                )
+            })?;
+            if count > 0 {
+                left.push(Bucket { count, ..*bucket });
+            }
+        }
+        if let Some(missing) = before.next() {
+            return Err(Error::mismatch(
+                "buckets",
+                format!(
+                    "bucket [{}, {}] is in the earlier snapshot only",
+                    missing.lower, missing.upper
+                ),
+            ));
+        }
+        Self::try_new(left, self.sums.combine(earlier.sums, u128::checked_sub))
+    }
+
+    /// The same counts in a [`hdrhistogram::Histogram`] at two significant digits, which has the
+    /// bucket layout of this crate.
+    ///
+    /// Buckets of another layout are entered at their midpoint. Values of the overflow bucket are
+    /// entered at its lower bound, 68.7 s, because their size is not known.
+    pub fn to_hdr(&self) -> hdrhistogram::Histogram<u64> {
+        let mut hdr = new_hdr();
+        for bucket in &self.buckets {
+            let value = if bucket.upper == u64::MAX {
+                bucket.lower
+            } else {
+                bucket.lower.midpoint(bucket.upper)
+            };
+            hdr.saturating_record_n(value, bucket.count);
+        }
+        hdr
+    }
+}
+
+/// Covers the layout and, at its very end, the lower bound of the overflow bucket.
+fn new_hdr() -> hdrhistogram::Histogram<u64> {
+    hdrhistogram::Histogram::new_with_bounds(1, layout::OVERFLOW_NS, 2)
+        .expect("bounds and digits are constants that HdrHistogram accepts")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(buckets: &[(u64, u64, u64)]) -> Histogram {
+        let buckets =
+            buckets.iter().map(|&(lower, upper, count)| Bucket { lower, upper, count }).collect();
+        Histogram::try_new(buckets, Sums::UNKNOWN).unwrap()
+    }
+
+    #[test]
+    fn merge_keeps_the_order_and_adds_equal_buckets() {
+        let merged = histogram(&[(1, 1, 2), (5, 6, 1)])
+            .merge(&histogram(&[(0, 0, 4), (5, 6, 2), (9, 9, 1)]))
+            .unwrap();
+        assert_eq!(merged, histogram(&[(0, 0, 4), (1, 1, 2), (5, 6, 3), (9, 9, 1)]));
+        assert_eq!(merged.count(), 10);
+    }
+
+    #[test]
+    fn merge_refuses_buckets_that_overlap_without_being_equal() {
+        let error = histogram(&[(0, 9, 1)]).merge(&histogram(&[(5, 12, 1)])).unwrap_err();
+        assert!(
+            error.is_mismatch() && error.to_string().contains("different bucket layouts"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn subtract_inverts_merge_and_refuses_what_was_never_there() {
+        let (a, b) = (histogram(&[(1, 1, 2), (5, 6, 1)]), histogram(&[(0, 0, 4), (5, 6, 2)]));
+        assert_eq!(a.merge(&b).unwrap().subtract(&a).unwrap(), b);
+        assert!(a.subtract(&b).unwrap_err().to_string().contains("earlier"));
+    }
+
+    #[test]
+    fn counts_beyond_64_bits_are_refused() {
+        let full = histogram(&[(1, 1, u64::MAX)]);
+        assert!(full.merge(&histogram(&[(1, 1, 1)])).unwrap_err().to_string().contains("64"));
+        assert!(full.merge(&histogram(&[(2, 2, 1)])).unwrap_err().to_string().contains("64"));
+    }
+
+    #[test]
+    fn hdr_conversion_keeps_every_count() {
+        let hdr = histogram(&[(0, 0, 3), (256, 257, 5), (1 << 36, u64::MAX, 7)]).to_hdr();
+        assert_eq!(hdr.len(), 15);
+        assert_eq!((hdr.count_at(0), hdr.count_at(257), hdr.count_at(1 << 36)), (3, 5, 7));
+    }
+}

@@ -1,0 +1,410 @@
+//! Where requests are recorded and snapshots are taken.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::shard::{PageBudget, SeriesId, Shard};
+use crate::snapshot::{Counters, Experiment, Snapshot};
+use crate::totals::Totals;
+use crate::{Milestone, SeriesKey, reserved};
+
+/// Bounds on the memory of a [`Recorder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most series before further ones share an overflow series per arm. Default 10,000.
+    pub max_series: usize,
+    /// Most memory for buckets, over all threads, before further octaves are counted with one
+    /// bucket each. Default 256 MiB.
+    pub max_bucket_bytes: u64,
+    /// Most threads with counts of their own, before further ones share one set of counts under a
+    /// lock. Default 256.
+    pub max_threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_series: 10_000, max_bucket_bytes: 256 << 20, max_threads: 256 }
+    }
+}
+
+const PAGE_BYTES: u64 = 512;
+
+/// Records latencies without locks, and copies them into snapshots at any moment.
+///
+/// A recorder is a reference to tables that live as long as the process: it is `Copy`, so that no
+/// reference count, a cache line that all threads would write, is touched per request. Make one
+/// per service, not one per request.
+///
+/// Each thread writes tables of its own. When a thread ends, the next new thread goes on with its
+/// tables, so threads may come and go without losing a count or growing memory.
+#[derive(Clone, Copy)]
+pub struct Recorder(&'static Inner);
+
+struct Inner {
+    id: usize,
+    limits: Limits,
+    started_at: Timestamp,
+    budget: PageBudget,
+    tables: Mutex<Tables>,
+    shards: Mutex<Shards>,
+    /// For threads beyond the bound and for threads that are being torn down: its writer is
+    /// whoever holds the lock.
+    shared: Mutex<()>,
+    shared_shard: Shard,
+}
+
+#[derive(Default)]
+struct Tables {
+    experiments: Vec<Registered>,
+    counters: usize,
+    series: Vec<(ExperimentId, SeriesKey)>,
+    index: HashMap<(ExperimentId, SeriesKey), SeriesId>,
+    overflow_series: u64,
+}
+
+struct Registered {
+    experiment: Experiment,
+    /// Position of the experiment's first counter.
+    counters: usize,
+    overflowed: u64,
+}
+
+#[derive(Default)]
+struct Shards {
+    all: Vec<&'static Shard>,
+    free: Vec<&'static Shard>,
+}
+
+/// Index of an experiment, one flag in one epoch, in its recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExperimentId(u32);
+
+/// Position of an arm in an experiment: the reserved names first, then the arms in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ArmId(u8);
+
+impl ArmId {
+    /// Not in the experiment.
+    pub const OUTSIDE: Self = Self(0);
+    /// Sent to a variation by an override or a forcing rule.
+    pub const FORCED: Self = Self(1);
+    /// In the first fifth of a switchback block.
+    pub const WASHOUT: Self = Self(2);
+
+    const RESERVED: u8 = reserved::ALL.len() as u8;
+
+    /// The arm at this position among the experiment's arms, below 253.
+    #[inline]
+    pub const fn arm(position: u8) -> Self {
+        Self(position.saturating_add(Self::RESERVED))
+    }
+
+    /// Position in tables that hold the reserved names and the arms.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// How many positions such a table needs for an experiment of so many arms.
+    pub const fn table_len(arms: usize) -> usize {
+        arms + Self::RESERVED as usize
+    }
+
+    /// The name behind the position, if the experiment has it.
+    pub fn name(self, experiment: &Experiment) -> Option<&str> {
+        match self.index().checked_sub(Self::RESERVED.into()) {
+            None => reserved::ALL.get(self.index()).copied(),
+            Some(position) => experiment.arms.get(position).map(|arm| arm.name.as_str()),
+        }
+    }
+}
+
+/// Counters of one experiment; where they stand is what a writer needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct ExperimentCounters {
+    first: usize,
+    arms: usize,
+}
+
+impl ExperimentCounters {
+    #[inline]
+    fn started(self, arm: ArmId) -> usize {
+        self.first + arm.index()
+    }
+
+    #[inline]
+    fn assigned(self, arm: ArmId) -> usize {
+        self.first + self.arms + arm.index()
+    }
+}
+
+impl Recorder {
+    /// A recorder within these bounds. `started_at` is the start of its snapshots.
+    pub fn new(limits: Limits, started_at: Timestamp) -> Self {
+        // The registry keeps every recorder reachable; nothing else refers to it for sure.
+        static RECORDERS: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
+        let mut recorders = lock(&RECORDERS);
+        let inner = Box::leak(Box::new(Inner {
+            id: recorders.len(),
+            limits,
+            started_at,
+            budget: PageBudget(AtomicU64::new(limits.max_bucket_bytes / PAGE_BYTES)),
+            tables: Mutex::default(),
+            shards: Mutex::default(),
+            shared: Mutex::new(()),
+            shared_shard: Shard::default(),
+        }));
+        recorders.push(inner);
+        Self(inner)
+    }
+
+    /// Adds an experiment, whose requests can be recorded from then on.
+    pub fn register(self, experiment: Experiment) -> (ExperimentId, ExperimentCounters) {
+        let mut tables = lock(&self.0.tables);
+        let arms = ArmId::table_len(experiment.arms.len());
+        let counters = ExperimentCounters { first: tables.counters, arms };
+        tables.counters += 2 * arms;
+        tables.experiments.push(Registered { experiment, counters: counters.first, overflowed: 0 });
+        (ExperimentId(tables.experiments.len() as u32 - 1), counters)
+    }
+
+    /// The series with this key; it is created when there is none and the bound allows it.
+    ///
+    /// Beyond the bound it is the series of route [`reserved::OVERFLOW`], which keeps all but the
+    /// route. Resolve a series once and keep the ID: this takes a lock.
+    pub fn series(self, experiment: ExperimentId, key: SeriesKey) -> SeriesId {
+        let mut tables = lock(&self.0.tables);
+        let key = (experiment, key);
+        if let Some(&id) = tables.index.get(&key) {
+            return id;
+        }
+        if tables.series.len() < self.0.limits.max_series {
+            return tables.insert(key);
+        }
+        tables.overflow_series += 1;
+        if let Some(registered) = tables.experiments.get_mut(experiment.0 as usize) {
+            registered.overflowed += 1;
+        }
+        let overflow = (experiment, SeriesKey { route: reserved::OVERFLOW.to_owned(), ..key.1 });
+        match tables.index.get(&overflow) {
+            Some(&id) => id,
+            // Their number is bounded by that of arms, size classes, outcomes and milestones.
+            None => tables.insert(overflow),
+        }
+    }
+
+    /// Runs `write` with the calling thread's tables.
+    #[inline]
+    pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
+        let writer = |shard| Writer { shard, budget: &self.0.budget, _one_thread: PhantomData };
+        if let Ok(Some(shard)) = LOCAL.try_with(|local| local.shard(self)) {
+            write(writer(shard))
+        } else {
+            let _exclusive = lock(&self.0.shared);
+            write(writer(&self.0.shared_shard))
+        }
+    }
+
+    /// A copy of everything that was recorded for an experiment.
+    ///
+    /// The count of each series is the sum of its buckets at one moment, whatever other threads
+    /// record meanwhile. A request that ends during the copy may be counted as in flight.
+    ///
+    /// # Panics
+    ///
+    /// When the experiment is not of this recorder.
+    pub fn snapshot(self, experiment: ExperimentId, taken_at: Timestamp) -> Snapshot {
+        let (registered, counters, overflow_series, keys) = {
+            let tables = lock(&self.0.tables);
+            let registered = &tables.experiments[experiment.0 as usize];
+            let arms = ArmId::table_len(registered.experiment.arms.len());
+            let counters = ExperimentCounters { first: registered.counters, arms };
+            (
+                registered.experiment.clone(),
+                counters,
+                registered.overflowed,
+                tables.keys_of(experiment),
+            )
+        };
+        let shards = self.shards();
+
+        let mut series = BTreeMap::new();
+        let mut ended = BTreeMap::<String, u64>::new();
+        for (id, key) in keys {
+            let mut totals = Totals::default();
+            for shard in &shards {
+                shard.copy_into(id, &mut totals);
+            }
+            let histogram = totals.to_histogram();
+            if histogram.count() > 0 {
+                if key.milestone == Milestone::Latency {
+                    *ended.entry(key.arm.clone()).or_default() += histogram.count();
+                }
+                series.insert(key, histogram);
+            }
+        }
+
+        // After the series: whoever saw a request end also sees that it started.
+        let mut snapshot = Snapshot {
+            instance: instance().to_owned(),
+            started_at: self.0.started_at,
+            taken_at,
+            experiment: registered,
+            assigned: BTreeMap::new(),
+            counters: Counters {
+                coarsened: shards.iter().map(|shard| shard.coarsened()).sum(),
+                overflow_series,
+                ..Counters::default()
+            },
+            series,
+        };
+        for position in 0..counters.arms {
+            let arm = ArmId(position as u8);
+            let Some(name) = arm.name(&snapshot.experiment).map(ToOwned::to_owned) else {
+                continue;
+            };
+            let total = |counter| shards.iter().map(|shard| shard.counter(counter)).sum::<u64>();
+            let started = total(counters.started(arm));
+            if started > 0 {
+                let ended = ended.get(&name).copied().unwrap_or(0);
+                snapshot.counters.in_flight.insert(name.clone(), started.saturating_sub(ended));
+                snapshot.counters.started.insert(name.clone(), started);
+            }
+            if !reserved::is_reserved(&name) {
+                snapshot.assigned.insert(name, total(counters.assigned(arm)));
+            }
+        }
+        snapshot
+    }
+
+    fn shards(self) -> Vec<&'static Shard> {
+        let mut shards = lock(&self.0.shards).all.clone();
+        shards.push(&self.0.shared_shard);
+        shards
+    }
+
+    /// Tables for a thread that has none yet, unless the bound is reached.
+    fn acquire_shard(self) -> Option<&'static Shard> {
+        let mut shards = lock(&self.0.shards);
+        if let Some(left_behind) = shards.free.pop() {
+            return Some(left_behind);
+        }
+        if shards.all.len() >= self.0.limits.max_threads {
+            return None;
+        }
+        let shard = &*Box::leak(Box::<Shard>::default());
+        shards.all.push(shard);
+        Some(shard)
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder")
+            .field("id", &self.0.id)
+            .field("limits", &self.0.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tables {
+    fn insert(&mut self, key: (ExperimentId, SeriesKey)) -> SeriesId {
+        let id = SeriesId(self.series.len() as u32);
+        self.series.push(key.clone());
+        self.index.insert(key, id);
+        id
+    }
+
+    fn keys_of(&self, experiment: ExperimentId) -> Vec<(SeriesId, SeriesKey)> {
+        let all = self.series.iter().enumerate();
+        all.filter(|(_, (owner, _))| *owner == experiment)
+            .map(|(position, (_, key))| (SeriesId(position as u32), key.clone()))
+            .collect()
+    }
+}
+
+/// The calling thread's tables, for as long as [`Recorder::write`] runs.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    shard: &'static Shard,
+    budget: &'a PageBudget,
+    /// Only the thread that got the tables may write them.
+    _one_thread: PhantomData<*const ()>,
+}
+
+impl Writer<'_> {
+    /// Counts a request whose clock was started.
+    #[inline]
+    pub fn started(self, experiment: ExperimentCounters, arm: ArmId) {
+        self.shard.count(experiment.started(arm));
+    }
+
+    /// Counts a request that was assigned to an arm.
+    #[inline]
+    pub fn assigned(self, experiment: ExperimentCounters, arm: ArmId) {
+        self.shard.count(experiment.assigned(arm));
+    }
+
+    /// Records a value into a series.
+    #[inline]
+    pub fn record(self, series: SeriesId, value_ns: u64) {
+        self.shard.record(series, value_ns, self.budget);
+    }
+}
+
+thread_local! {
+    static LOCAL: Local = const { Local { shards: RefCell::new(Vec::new()) } };
+}
+
+/// The tables that this thread owns, by recorder.
+struct Local {
+    shards: RefCell<Vec<Option<(Recorder, &'static Shard)>>>,
+}
+
+impl Local {
+    #[inline]
+    fn shard(&self, recorder: Recorder) -> Option<&'static Shard> {
+        let known = self.shards.borrow().get(recorder.0.id).copied().flatten();
+        match known {
+            Some((_, shard)) => Some(shard),
+            None => self.acquire(recorder),
+        }
+    }
+
+    #[cold]
+    fn acquire(&self, recorder: Recorder) -> Option<&'static Shard> {
+        let shard = recorder.acquire_shard()?;
+        let mut shards = self.shards.borrow_mut();
+        if shards.len() <= recorder.0.id {
+            shards.resize(recorder.0.id + 1, None);
+        }
+        shards[recorder.0.id] = Some((recorder, shard));
+        Some(shard)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        for (recorder, shard) in self.shards.get_mut().drain(..).flatten() {
+            lock(&recorder.0.shards).free.push(shard);
+        }
+    }
+}
+
+/// Names this process: random, so that snapshots of two starts are told apart.
+fn instance() -> &'static str {
+    static INSTANCE: OnceLock<String> = OnceLock::new();
+    INSTANCE.get_or_init(|| format!("{:016x}", RandomState::new().hash_one(std::process::id())))
+}
+
+/// Tables stay consistent when a thread panics: every update under a lock is complete.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

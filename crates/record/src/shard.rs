@@ -1,0 +1,243 @@
+//! The counts of one thread.
+//!
+//! A shard has one writer at a time: the thread that owns it, or whoever holds the lock of the
+//! shared shard. Therefore an increment is a plain load and store, never a locked instruction,
+//! and no cache line that a request writes is written by another thread. Snapshots read the same
+//! cells at any moment; each store releases and each load acquires, so whoever sees the end of a
+//! request counted also sees its start counted.
+//!
+//! A cell holds 32 bits. Before one overflows it is emptied into `spill`, under the lock that a
+//! snapshot holds while it copies the series: a count is in one of the two places, never in both.
+
+use std::collections::HashMap;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
+use crate::segments::Segments;
+use crate::totals::Totals;
+
+/// Index of a series in the tables of its recorder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeriesId(pub(crate) u32);
+
+impl SeriesId {
+    /// The ID as an integer, for tables that store it in an atomic.
+    #[inline]
+    pub const fn to_raw(self) -> u32 {
+        self.0
+    }
+
+    /// The ID that [`to_raw`](Self::to_raw) gave. An integer from elsewhere is harmless but
+    /// records into a series that no snapshot shows.
+    #[inline]
+    pub const fn from_raw(raw: u32) -> Self {
+        Self(raw)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Shard {
+    series: Segments<Cells>,
+    pages: Segments<OnceLock<Box<[Page; CHUNK_PAGES]>>>,
+    pages_used: AtomicU32,
+    counters: Segments<CounterLine>,
+    coarsened: AtomicU64,
+    spill: Mutex<HashMap<u32, Totals>>,
+}
+
+const CHUNK_PAGES: usize = 16;
+const LINE_COUNTERS: usize = 8;
+
+/// One series in one shard. Aligned, so that two shards never share a cache line.
+#[derive(Default)]
+#[repr(align(64))]
+struct Cells {
+    /// Page number plus one, or 0 where the octave was never touched.
+    pages: [AtomicU32; PAGES],
+    sum: AtomicU64,
+    // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
+    // a carry between two words would be seen half done. Neither overflows within 2²⁴ samples.
+    sum_sq_low: AtomicU64,
+    sum_sq_high: AtomicU64,
+    /// Counts per octave, once the page budget is spent.
+    coarse: OnceLock<Box<[AtomicU64; PAGES]>>,
+}
+
+#[repr(align(64))]
+struct Page([AtomicU32; PAGE_BUCKETS]);
+
+#[derive(Default)]
+#[repr(align(64))]
+struct CounterLine([AtomicU64; LINE_COUNTERS]);
+
+/// How many more pages a recorder may allocate, over all its shards.
+pub(crate) struct PageBudget(pub(crate) AtomicU64);
+
+impl PageBudget {
+    fn take(&self) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+/// Adds to a cell that only the calling thread writes.
+#[inline]
+fn add(cell: &AtomicU64, amount: u64) {
+    cell.store(cell.load(Relaxed).wrapping_add(amount), Release);
+}
+
+impl Shard {
+    /// Counts one. Only the owner of the shard may call it.
+    #[inline]
+    pub(crate) fn count(&self, counter: usize) {
+        if let Some(line) = self.counters.touch(counter / LINE_COUNTERS) {
+            add(&line.0[counter % LINE_COUNTERS], 1);
+        }
+    }
+
+    pub(crate) fn counter(&self, counter: usize) -> u64 {
+        self.counters
+            .get(counter / LINE_COUNTERS)
+            .map_or(0, |line| line.0[counter % LINE_COUNTERS].load(Acquire))
+    }
+
+    pub(crate) fn coarsened(&self) -> u64 {
+        self.coarsened.load(Acquire)
+    }
+
+    /// Records a value. Only the owner of the shard may call it.
+    #[inline]
+    pub(crate) fn record(&self, series: SeriesId, value_ns: u64, budget: &PageBudget) {
+        let Some(cells) = self.series.touch(series.0 as usize) else { return };
+        let index = layout::index_of(value_ns);
+        if index == OVERFLOW {
+            return self.record_overflow(series, value_ns);
+        }
+        // Sums first: a snapshot reads them last, so that they may lead the buckets, never lag.
+        self.add_to_sums(cells, series, value_ns);
+        let Some(page) = self.page(cells, index / PAGE_BUCKETS, budget) else {
+            return self.record_coarse(cells, index / PAGE_BUCKETS);
+        };
+        let cell = &page.0[index % PAGE_BUCKETS];
+        let count = cell.load(Relaxed);
+        if count == u32::MAX {
+            return self.spill_cell(series, index, cell);
+        }
+        cell.store(count + 1, Release);
+    }
+
+    #[inline]
+    fn add_to_sums(&self, cells: &Cells, series: SeriesId, value_ns: u64) {
+        let square = u128::from(value_ns) * u128::from(value_ns);
+        let sum = cells.sum.load(Relaxed).checked_add(value_ns);
+        let low = cells.sum_sq_low.load(Relaxed).checked_add(square as u64 & u64::from(u32::MAX));
+        let high = cells.sum_sq_high.load(Relaxed).checked_add((square >> 32) as u64);
+        let (Some(sum), Some(low), Some(high)) = (sum, low, high) else {
+            return self.spill_sums(cells, series, value_ns);
+        };
+        cells.sum.store(sum, Release);
+        cells.sum_sq_low.store(low, Release);
+        cells.sum_sq_high.store(high, Release);
+    }
+
+    #[inline]
+    fn page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
+        match cells.pages[octave].load(Relaxed) {
+            0 => self.allocate_page(cells, octave, budget),
+            number => self.page_at(number as usize - 1),
+        }
+    }
+
+    #[inline]
+    fn page_at(&self, index: usize) -> Option<&Page> {
+        self.pages.get(index / CHUNK_PAGES)?.get()?.get(index % CHUNK_PAGES)
+    }
+
+    #[cold]
+    fn allocate_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
+        // An octave that was counted coarsely stays coarse.
+        let coarse = cells.coarse.get().is_some_and(|coarse| coarse[octave].load(Relaxed) > 0);
+        if coarse || !budget.take() {
+            return None;
+        }
+        let index = self.pages_used.load(Relaxed);
+        self.pages_used.store(index + 1, Relaxed);
+        let chunk = self.pages.touch(index as usize / CHUNK_PAGES)?;
+        chunk.get_or_init(|| {
+            Box::new([const { Page([const { AtomicU32::new(0) }; PAGE_BUCKETS]) }; CHUNK_PAGES])
+        });
+        cells.pages[octave].store(index + 1, Release);
+        self.page_at(index as usize)
+    }
+
+    #[cold]
+    fn record_coarse(&self, cells: &Cells, octave: usize) {
+        let coarse = cells.coarse.get_or_init(|| Box::new([const { AtomicU64::new(0) }; PAGES]));
+        add(&coarse[octave], 1);
+        add(&self.coarsened, 1);
+    }
+
+    #[cold]
+    fn record_overflow(&self, series: SeriesId, value_ns: u64) {
+        let mut spill = self.lock_spill();
+        let totals = spill.entry(series.0).or_default();
+        totals.add_values(OVERFLOW, 1);
+        totals.add_sums(value_ns.into(), Some(u128::from(value_ns) * u128::from(value_ns)));
+    }
+
+    #[cold]
+    fn spill_cell(&self, series: SeriesId, index: usize, cell: &AtomicU32) {
+        let mut spill = self.lock_spill();
+        spill.entry(series.0).or_default().add_values(index, u64::from(cell.load(Relaxed)) + 1);
+        cell.store(0, Release);
+    }
+
+    #[cold]
+    fn spill_sums(&self, cells: &Cells, series: SeriesId, value_ns: u64) {
+        let mut spill = self.lock_spill();
+        let totals = spill.entry(series.0).or_default();
+        let (sum, sum_sq) = cells.sums(Relaxed);
+        totals.add_sums(sum, Some(sum_sq));
+        totals.add_sums(value_ns.into(), Some(u128::from(value_ns) * u128::from(value_ns)));
+        for cell in [&cells.sum, &cells.sum_sq_low, &cells.sum_sq_high] {
+            cell.store(0, Release);
+        }
+    }
+
+    /// Adds what this shard knows of a series to `totals`. Any thread may call it at any time.
+    pub(crate) fn copy_into(&self, series: SeriesId, totals: &mut Totals) {
+        let spill = self.lock_spill();
+        if let Some(spilled) = spill.get(&series.0) {
+            totals.add(spilled);
+        }
+        let Some(cells) = self.series.get(series.0 as usize) else { return };
+        for (octave, number) in cells.pages.iter().enumerate() {
+            let Some(index) = number.load(Acquire).checked_sub(1) else { continue };
+            let Some(page) = self.page_at(index as usize) else { continue };
+            totals.add_page(octave, page.0.iter().map(|cell| cell.load(Acquire).into()));
+        }
+        if let Some(coarse) = cells.coarse.get() {
+            for (octave, count) in coarse.iter().enumerate() {
+                totals.add_coarse(octave, count.load(Acquire));
+            }
+        }
+        let (sum, sum_sq) = cells.sums(Acquire);
+        totals.add_sums(sum, Some(sum_sq));
+    }
+
+    fn lock_spill(&self) -> MutexGuard<'_, HashMap<u32, Totals>> {
+        // No code below the lock can panic half-way through an update.
+        self.spill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cells {
+    fn sums(&self, order: std::sync::atomic::Ordering) -> (u128, u128) {
+        let low = u128::from(self.sum_sq_low.load(order));
+        let high = u128::from(self.sum_sq_high.load(order));
+        (self.sum.load(order).into(), (high << 32) + low)
+    }
+}

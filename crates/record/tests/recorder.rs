@@ -1,0 +1,270 @@
+//! What a recorder promises, seen from outside: no count is lost or made up by threads,
+//! snapshots, bounds or values.
+
+use std::collections::BTreeMap;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
+use latency_experiment_record::*;
+use proptest::prelude::*;
+
+fn experiment() -> Experiment {
+    Experiment {
+        name: "flag".to_owned(),
+        epoch: 1,
+        fingerprint: Fingerprint(7),
+        control: "control".to_owned(),
+        arms: ["control", "variation"].map(|name| Arm { name: name.to_owned(), weight: 1 }).into(),
+        subject: Subject::RequestId,
+        coverage_bp: 10_000,
+    }
+}
+
+fn key(arm: &str, route: &str) -> SeriesKey {
+    SeriesKey {
+        arm: arm.to_owned(),
+        route: route.to_owned(),
+        size: "0-500kB".to_owned(),
+        outcome: Outcome::Completed,
+        milestone: Milestone::Latency,
+        exposed: true,
+        group: None,
+        block: None,
+    }
+}
+
+fn recorder(change: impl FnOnce(&mut Limits)) -> Recorder {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    Recorder::new(limits, Timestamp::now())
+}
+
+fn total(snapshot: &Snapshot) -> u64 {
+    snapshot.series.values().map(Histogram::count).sum()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The outside witness: `HdrHistogram` at two significant digits, fed the same values.
+    #[test]
+    fn a_snapshot_holds_what_hdrhistogram_holds(values in proptest::collection::vec(0u64..1 << 36, 1..2_000), threads in 1usize..4) {
+        let recorder = recorder(|_| {});
+        let (id, _) = recorder.register(experiment());
+        let series = recorder.series(id, key("control", "GET /"));
+        std::thread::scope(|scope| {
+            for chunk in values.chunks(values.len().div_ceil(threads)) {
+                scope.spawn(move || chunk.iter().for_each(|&value| recorder.write(|w| w.record(series, value))));
+            }
+        });
+        let mut witness = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 36, 2).unwrap();
+        values.iter().for_each(|&value| witness.record(value).unwrap());
+
+        let snapshot = recorder.snapshot(id, Timestamp::now());
+        let histogram = &snapshot.series[&key("control", "GET /")];
+        prop_assert_eq!(histogram.count(), values.len() as u64);
+        prop_assert_eq!(histogram.sums().sum, Some(values.iter().map(|&v| u128::from(v)).sum()));
+        prop_assert_eq!(histogram.sums().sum_sq, Some(values.iter().map(|&v| u128::from(v) * u128::from(v)).sum()));
+        let ours: Vec<_> = histogram.buckets().iter().map(|b| (b.upper, b.count)).collect();
+        let theirs: Vec<_> = witness.iter_recorded().map(|b| (b.value_iterated_to(), b.count_since_last_iteration())).collect();
+        prop_assert_eq!(ours, theirs);
+        prop_assert_eq!(histogram.to_hdr(), witness);
+    }
+
+    #[test]
+    fn merge_is_commutative_and_subtract_is_its_inverse(before in proptest::collection::vec(0u64..1 << 50, 0..200), after in proptest::collection::vec(0u64..1 << 50, 0..200)) {
+        let recorder = recorder(|_| {});
+        let (id, counters) = recorder.register(experiment());
+        let series = recorder.series(id, key("control", "GET /"));
+        let record = |values: &[u64]| for &value in values {
+            recorder.write(|w| { w.assigned(counters, ArmId::arm(0)); w.started(counters, ArmId::arm(0)); w.record(series, value); });
+        };
+        record(&before);
+        let first = recorder.snapshot(id, Timestamp::now());
+        record(&after);
+        let second = recorder.snapshot(id, Timestamp::now());
+        let since = second.subtract(&first).unwrap();
+        prop_assert_eq!(total(&since), after.len() as u64);
+        prop_assert_eq!(since.assigned["control"], after.len() as u64);
+        let merged = first.merge(&since).unwrap();
+        prop_assert_eq!(&merged.series, &second.series);
+        prop_assert_eq!(merged, since.merge(&first).unwrap());
+    }
+}
+
+#[test]
+fn snapshots_under_load_are_never_torn_and_lose_nothing() {
+    const THREADS: usize = 4;
+    const PER_THREAD: u64 = 50_000;
+    let recorder = recorder(|_| {});
+    let (id, counters) = recorder.register(experiment());
+    let series = recorder.series(id, key("variation", "GET /"));
+    let (start, done) = (Barrier::new(THREADS + 1), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    for i in 0..PER_THREAD {
+                        recorder.write(|w| w.started(counters, ArmId::arm(1)));
+                        recorder.write(|w| w.record(series, i * 1_000 + thread as u64));
+                    }
+                })
+            })
+            .collect();
+        let done = &done;
+        let reader = scope.spawn(move || {
+            let mut last = 0;
+            while !done.load(Ordering::Acquire) {
+                let snapshot = recorder.snapshot(id, Timestamp::now());
+                let ended = total(&snapshot);
+                let started = snapshot.counters.started.get("variation").copied().unwrap_or(0);
+                let in_flight = snapshot.counters.in_flight.get("variation").copied().unwrap_or(0);
+                assert!(ended >= last, "counts never fall: {ended} after {last}");
+                assert_eq!(started, ended + in_flight, "whoever sees an end sees its start");
+                last = ended;
+            }
+        });
+        start.wait();
+        let written: Vec<_> =
+            writers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        done.store(true, Ordering::Release);
+        assert!(written.iter().all(Result::is_ok));
+        reader.join().unwrap();
+    });
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    assert_eq!(total(&snapshot), THREADS as u64 * PER_THREAD);
+    assert_eq!(snapshot.counters.in_flight["variation"], 0);
+}
+
+#[test]
+fn threads_come_and_go_and_beyond_the_bound_share() {
+    let recorder = recorder(|limits| limits.max_threads = 2);
+    let (id, counters) = recorder.register(experiment());
+    let series = recorder.series(id, key("control", "GET /"));
+    let barrier = Barrier::new(8);
+    for _round in 0..5 {
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    for value in 0..1_000 {
+                        recorder.write(|w| {
+                            w.assigned(counters, ArmId::arm(0));
+                            w.record(series, value);
+                        });
+                    }
+                });
+            }
+        });
+    }
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    assert_eq!((total(&snapshot), snapshot.assigned["control"]), (40_000, 40_000));
+}
+
+#[test]
+fn a_value_recorded_while_a_thread_is_torn_down_is_not_lost() {
+    struct RecordsInDrop(Recorder, SeriesId);
+    impl Drop for RecordsInDrop {
+        fn drop(&mut self) {
+            self.0.write(|w| w.record(self.1, 5));
+        }
+    }
+    thread_local!(static LATE: std::cell::RefCell<Option<RecordsInDrop>> = const { std::cell::RefCell::new(None) });
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    let series = recorder.series(id, key("control", "GET /"));
+    std::thread::spawn(move || {
+        // Registered before the recorder's own thread-local, so destroyed after it.
+        LATE.with(|late| *late.borrow_mut() = Some(RecordsInDrop(recorder, series)));
+        recorder.write(|w| w.record(series, 4));
+    })
+    .join()
+    .unwrap();
+    assert_eq!(total(&recorder.snapshot(id, Timestamp::now())), 2);
+}
+
+#[test]
+fn the_series_table_is_bounded_and_overflow_keeps_the_arm() {
+    let recorder = recorder(|limits| limits.max_series = 10);
+    let (id, _) = recorder.register(experiment());
+    for route in 0..1_000 {
+        for arm in ["control", "variation"] {
+            let series = recorder.series(id, key(arm, &format!("GET /{route}")));
+            recorder.write(|w| w.record(series, 1));
+        }
+    }
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    assert_eq!((snapshot.series.len(), total(&snapshot)), (12, 2_000));
+    for arm in ["control", "variation"] {
+        assert_eq!(snapshot.series[&key(arm, reserved::OVERFLOW)].count(), 995);
+    }
+    assert_eq!(snapshot.counters.overflow_series, 1_990);
+}
+
+#[test]
+fn beyond_the_page_budget_octaves_are_counted_coarsely_and_counted_as_such() {
+    let recorder = recorder(|limits| limits.max_bucket_bytes = 2 * 512);
+    let (id, _) = recorder.register(experiment());
+    let series = recorder.series(id, key("control", "GET /"));
+    let values = [1u64, 2, 200, 201, 70_000, 70_001, 100_000, 1 << 40];
+    values.iter().for_each(|&value| recorder.write(|w| w.record(series, value)));
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    let histogram = &snapshot.series[&key("control", "GET /")];
+    let buckets: Vec<_> = histogram.buckets().iter().map(|b| (b.lower, b.upper, b.count)).collect();
+    let expected = vec![
+        (1, 1, 1),
+        (2, 2, 1),
+        (200, 200, 1),
+        (201, 201, 1),
+        (65_536, 131_071, 3),
+        (1 << 36, u64::MAX, 1),
+    ];
+    assert_eq!(buckets, expected);
+    assert_eq!(snapshot.counters.coarsened, 3);
+    assert_eq!(histogram.sums().sum, Some(values.iter().map(|&v| u128::from(v)).sum()));
+}
+
+#[test]
+fn extreme_values_keep_exact_sums() {
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    let series = recorder.series(id, key("control", "GET /"));
+    let values = [u64::MAX, u64::MAX, 0, (1 << 36) - 1];
+    values.iter().for_each(|&value| recorder.write(|w| w.record(series, value)));
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    let sums = snapshot.series[&key("control", "GET /")].sums();
+    assert_eq!(sums.sum, Some(values.iter().map(|&v| u128::from(v)).sum()));
+    // Two squares of u64::MAX exceed what 128 bits hold: unknown is better than wrong.
+    assert_eq!(sums.sum_sq, None);
+}
+
+#[test]
+fn merging_what_does_not_belong_together_is_refused_by_name() {
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    let base = recorder.snapshot(id, Timestamp::now());
+    let other = |change: fn(&mut Snapshot)| {
+        let mut other = base.clone();
+        other.instance = "elsewhere".to_owned();
+        change(&mut other);
+        base.merge(&other)
+    };
+    assert!(other(|_| {}).is_ok());
+    let cases: BTreeMap<&str, fn(&mut Snapshot)> = BTreeMap::from([
+        ("experiment", (|s| s.experiment.name = "x".to_owned()) as fn(&mut Snapshot)),
+        ("epoch", |s| s.experiment.epoch = 2),
+        ("fingerprint", |s| s.experiment.fingerprint = Fingerprint(8)),
+        ("arms", |s| s.experiment.arms[1].weight = 9),
+    ]);
+    for (path, change) in cases {
+        let error = other(change).unwrap_err();
+        assert!(error.is_mismatch() && error.path() == path, "{error}");
+    }
+    let mut later = base.clone();
+    later.taken_at = base.taken_at + jiff::SignedDuration::from_secs(60);
+    let twice = later.merge(&later).unwrap_err();
+    assert!(twice.to_string().contains("only the later"), "{twice}");
+}
