@@ -1,0 +1,148 @@
+//! All flags of the current request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use latency_experiment_flags::Error;
+
+use crate::core::{Arms, Core};
+use crate::request_id::RequestId;
+use crate::scope::{self, Scope};
+
+/// What the current request was assigned, and its ID. Outside a request it is empty: every flag is
+/// at control.
+///
+/// It is what [`current`] returns; an axum handler takes it as an extractor (feature `axum`); and
+/// a layer puts it into the request's extensions when asked to. For one flag on a hot path a
+/// [`FlagHandle`](crate::FlagHandle) is faster, because it is not looked up by name.
+#[derive(Clone, Copy, Default)]
+pub struct Assignments(Option<View>);
+
+#[derive(Clone, Copy)]
+struct View {
+    core: &'static Core,
+    id: RequestId,
+    arms: Arms,
+}
+
+/// What the request that this thread is serving was assigned.
+///
+/// With nested layers it is the innermost one's.
+#[inline]
+pub fn current() -> Assignments {
+    Assignments(scope::with(|_| true, |scope| View::of(scope)))
+}
+
+impl View {
+    #[inline]
+    fn of(scope: &Scope) -> Self {
+        Self { core: scope.core, id: scope.id, arms: scope.arms }
+    }
+
+    fn in_scope<R>(&self, read: impl FnOnce(&mut Scope) -> R) -> Option<R> {
+        scope::with(|scope| std::ptr::eq(scope.core, self.core) && scope.id == self.id, read)
+    }
+}
+
+impl Assignments {
+    #[inline]
+    pub(crate) fn of(scope: &Scope) -> Self {
+        Self(Some(View::of(scope)))
+    }
+
+    /// The ID of the request; `None` outside a request.
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.0.as_ref().map(|view| view.id)
+    }
+
+    /// The variation of the flag with this name, which counts as consulting it; `None` outside a
+    /// request. Fails when there is no such flag.
+    pub fn variation(&self, flag: &str) -> Result<Option<&'static str>, Error> {
+        self.consult(flag, |view, flag| {
+            view.in_scope(|scope| scope.expose(flag));
+        })
+    }
+
+    /// Whether the flag with this name is at another variation than control, which counts as
+    /// consulting it; `false` outside a request. Fails when there is no such flag.
+    pub fn is_on(&self, flag: &str) -> Result<bool, Error> {
+        let variation = self.variation(flag)?;
+        let Some(view) = &self.0 else { return Ok(false) };
+        let flag = view.core.flags.flag(view.core.flags.find(flag)?);
+        Ok(variation.is_some_and(|variation| variation != flag.variation_name(flag.control())))
+    }
+
+    /// The same for tasks and threads that the handler spawns: consulting a flag there counts for
+    /// this request, as long as the request has not ended. It allocates once per request.
+    ///
+    /// Call it on the request's own task.
+    pub fn share(&self) -> SharedAssignments {
+        let exposed = self.0.as_ref().and_then(|view| view.in_scope(Scope::share));
+        SharedAssignments { assignments: *self, exposed: exposed.unwrap_or_default() }
+    }
+
+    fn consult(
+        &self,
+        flag: &str,
+        expose: impl FnOnce(&View, usize),
+    ) -> Result<Option<&'static str>, Error> {
+        let Some(view) = &self.0 else { return Ok(None) };
+        let index = view.core.flags.find(flag)?;
+        expose(view, index.get());
+        Ok(Some(view.core.flags.flag(index).variation_name(view.arms.variation(index.get()))))
+    }
+}
+
+impl fmt::Debug for Assignments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        if let Some(view) = &self.0 {
+            map.entry(&"request_id", &view.id);
+            for (index, flag) in view.core.flags.iter() {
+                map.entry(&flag.name(), &flag.variation_name(view.arms.variation(index.get())));
+            }
+        }
+        map.finish()
+    }
+}
+
+/// The assignments of a request, away from its task. See [`Assignments::share`].
+#[derive(Clone, Debug)]
+pub struct SharedAssignments {
+    assignments: Assignments,
+    exposed: Arc<AtomicU16>,
+}
+
+impl SharedAssignments {
+    /// The ID of the request; `None` when it was shared outside a request.
+    pub fn request_id(&self) -> Option<RequestId> {
+        self.assignments.request_id()
+    }
+
+    /// The variation of the flag with this name, which counts as consulting it; `None` when it was
+    /// shared outside a request. Fails when there is no such flag.
+    pub fn variation(&self, flag: &str) -> Result<Option<&'static str>, Error> {
+        self.assignments.consult(flag, |_, flag| {
+            self.exposed.fetch_or(1 << flag, Ordering::Release);
+        })
+    }
+}
+
+#[cfg(feature = "axum")]
+impl<S: Sync> axum::extract::FromRequestParts<S> for Assignments {
+    type Rejection = std::convert::Infallible;
+
+    /// From the scope of the request, else from its extensions.
+    async fn from_request_parts(
+        parts: &mut http::request::Parts,
+        _state: &S,
+    ) -> Result<Self, Self::Rejection> {
+        let current = current();
+        Ok(if current.0.is_some() {
+            current
+        } else {
+            parts.extensions.get().copied().unwrap_or_default()
+        })
+    }
+}

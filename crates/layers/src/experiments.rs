@@ -1,0 +1,229 @@
+//! Setting up: the flags and tables that layers and handles share.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use jiff::Timestamp;
+use latency_experiment_flags::{Error, FlagSet, ValidFlag};
+use latency_experiment_record::{
+    Arm, ArmId, Clock, Experiment, Fingerprint, Limits, Recorder, Snapshot, Subject,
+};
+
+use crate::clock::{AnyClock, MachineClock};
+use crate::core::{Core, Filter, FlagTables};
+use crate::head::RequestHead;
+use crate::route::RouteSource;
+use crate::route_table::RouteTable;
+use crate::size::SizeClasses;
+use crate::{AssignLayer, ExperimentLayer, FlagHandle, LatencyLayer};
+
+/// What an [`Experiments`] is made of. Everything but the flags has a default.
+pub struct Config {
+    flags: FlagSet,
+    route_source: RouteSource,
+    max_routes: usize,
+    sizes: SizeClasses,
+    filter: Option<Filter>,
+    request_extension: bool,
+    limits: Limits,
+    clock: AnyClock,
+}
+
+impl Config {
+    /// The defaults with these flags.
+    pub fn new(flags: FlagSet) -> Self {
+        Self {
+            flags,
+            route_source: RouteSource::default(),
+            max_routes: 1_000,
+            sizes: SizeClasses::default(),
+            filter: None,
+            request_extension: false,
+            limits: Limits::default(),
+            clock: AnyClock::Machine(MachineClock::new()),
+        }
+    }
+
+    /// Where routes come from; by default [`RouteSource::automatic`].
+    #[must_use]
+    pub fn with_route_source(mut self, source: RouteSource) -> Self {
+        self.route_source = source;
+        self
+    }
+
+    /// Most routes before further ones are filed under `_overflow`; 1,000 by default.
+    #[must_use]
+    pub fn with_max_routes(mut self, max_routes: usize) -> Self {
+        self.max_routes = max_routes;
+        self
+    }
+
+    /// The classes of response sizes.
+    #[must_use]
+    pub fn with_size_classes(mut self, sizes: SizeClasses) -> Self {
+        self.sizes = sizes;
+        self
+    }
+
+    /// Which requests take part; by default all. The others pass untouched and unrecorded, and
+    /// flags are at control for them.
+    #[must_use]
+    pub fn with_filter<F>(mut self, takes_part: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.filter = Some(Box::new(takes_part));
+        self
+    }
+
+    /// Whether to put [`Assignments`](crate::Assignments) into the request's extensions, for code
+    /// that has the request but is not in its scope. It costs an allocation per request; off by
+    /// default.
+    #[must_use]
+    pub fn with_request_extension(mut self, insert: bool) -> Self {
+        self.request_extension = insert;
+        self
+    }
+
+    /// The bounds on memory.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Another clock than the machine's, for tests.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.clock = AnyClock::Injected(Box::new(clock));
+        self
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { flags, route_source, max_routes, sizes, request_extension, limits, .. } = self;
+        f.debug_struct("Config")
+            .field("flags", flags)
+            .field("route_source", route_source)
+            .field("max_routes", max_routes)
+            .field("sizes", sizes)
+            .field("request_extension", request_extension)
+            .field("limits", limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// 1 to 16 flags with the tables that requests are recorded in; each flag is one experiment.
+///
+/// Layers, handles and snapshots are made from it. It is a reference to tables that live as long
+/// as the process: `Copy`, and free to pass around. Make one per service.
+#[derive(Clone, Copy)]
+pub struct Experiments {
+    core: &'static Core,
+}
+
+impl Experiments {
+    /// Sets up the tables. Nothing runs in the background.
+    pub fn new(config: Config) -> Self {
+        let Config {
+            flags,
+            route_source,
+            max_routes,
+            sizes,
+            filter,
+            request_extension,
+            limits,
+            clock,
+        } = config;
+        let recorder = Recorder::new(limits, Timestamp::now());
+        let mut series_per_route = 0;
+        let mut experiments = Vec::with_capacity(flags.len());
+        for (_, flag) in flags.iter() {
+            let (id, counters) = recorder.register(experiment_of(flag));
+            let arms = ArmId::table_len(flag.variations().len());
+            experiments.push(FlagTables::new(id, counters, series_per_route, arms));
+            series_per_route += FlagTables::series_per_route(arms, sizes.labels().len());
+        }
+        let core = Core {
+            flags,
+            recorder,
+            clock,
+            experiments,
+            routes: RouteTable::new(max_routes, series_per_route),
+            route_source,
+            sizes,
+            filter,
+            request_extension,
+            consults_without_scope: AtomicU64::new(0),
+        };
+        Self { core: core.leak() }
+    }
+
+    /// The flag with this name, to ask from below the layer. Fails when there is no such flag.
+    pub fn flag(self, name: &str) -> Result<FlagHandle, Error> {
+        Ok(FlagHandle { core: self.core, index: self.core.flags.find(name)? })
+    }
+
+    /// All flags, in the order in which they were given.
+    pub fn flags(self) -> impl ExactSizeIterator<Item = FlagHandle> {
+        self.core.flags.iter().map(move |(index, _)| FlagHandle { core: self.core, index })
+    }
+
+    /// The layer that assigns, times and records.
+    pub fn layer(self) -> ExperimentLayer {
+        ExperimentLayer::new(self.core)
+    }
+
+    /// The layer that only assigns.
+    pub fn assign_layer(self) -> AssignLayer {
+        AssignLayer::new(self.core)
+    }
+
+    /// The layer that only times and records.
+    pub fn latency_layer(self) -> LatencyLayer {
+        LatencyLayer::new(self.core)
+    }
+
+    /// Everything that was recorded for a flag so far.
+    ///
+    /// # Panics
+    ///
+    /// When the flag is of another `Experiments`.
+    pub fn snapshot(self, flag: FlagHandle) -> Snapshot {
+        assert!(
+            std::ptr::eq(flag.core, self.core),
+            "flag `{}` is of another `Experiments`",
+            flag.name()
+        );
+        self.core.recorder.snapshot(self.core.experiments[flag.index.get()].id, Timestamp::now())
+    }
+
+    /// How often a flag was asked outside any request: by a background task, or by code that the
+    /// layer is missing around. Such a consult gets control and no exposure.
+    pub fn consults_without_scope(self) -> u64 {
+        self.core.consults_without_scope.load(Relaxed)
+    }
+}
+
+impl fmt::Debug for Experiments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Experiments").field("flags", &self.core.flags).finish_non_exhaustive()
+    }
+}
+
+fn experiment_of(flag: &ValidFlag) -> Experiment {
+    let arms = flag
+        .variations()
+        .iter()
+        .map(|variation| Arm { name: variation.name.clone(), weight: variation.weight });
+    Experiment {
+        name: flag.name().to_owned(),
+        epoch: flag.epoch(),
+        fingerprint: Fingerprint(flag.fingerprint()),
+        control: flag.variation_name(flag.control()).to_owned(),
+        arms: arms.collect(),
+        subject: Subject::RequestId,
+        coverage_bp: flag.coverage_bp(),
+    }
+}

@@ -1,0 +1,121 @@
+//! The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::core::Core;
+use crate::end::InFlight;
+use crate::head::RequestHead;
+use crate::request_id::RequestId;
+use crate::scope::{self, Scope};
+
+/// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
+///
+/// When the clock starts and stops and what is recorded is told there. This half records under the
+/// assignments that an [`AssignLayer`](crate::AssignLayer) of the same
+/// [`Experiments`](crate::Experiments) made further out; without one, every request is recorded as
+/// `_outside`.
+///
+/// It is made by [`Experiments::latency_layer`](crate::Experiments::latency_layer).
+#[derive(Clone, Copy)]
+pub struct LatencyLayer {
+    core: &'static Core,
+}
+
+/// The service that [`LatencyLayer`] makes.
+#[derive(Clone, Copy)]
+pub struct LatencyService<S> {
+    core: &'static Core,
+    inner: S,
+}
+
+pin_project! {
+    /// The future of [`LatencyService`].
+    pub struct LatencyFuture<F> {
+        #[pin]
+        inner: F,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl LatencyLayer {
+    pub(crate) fn new(core: &'static Core) -> Self {
+        Self { core }
+    }
+}
+
+impl<S> Layer<S> for LatencyLayer {
+    type Service = LatencyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LatencyService { core: self.core, inner }
+    }
+}
+
+impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for LatencyService<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
+    ResponseBody: Body,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = LatencyFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        let mut in_flight = start(self.core, RequestHead::of(&request));
+        let inner = match &mut in_flight {
+            Some(in_flight) => in_flight.run_observed(|| self.inner.call(request)),
+            None => self.inner.call(request),
+        };
+        LatencyFuture { inner, in_flight }
+    }
+}
+
+fn start(core: &'static Core, head: RequestHead<'_>) -> Option<InFlight> {
+    let started = core.clock.raw();
+    if !core.takes_part(head) {
+        return None;
+    }
+    let assigned = scope::with_core(core, |scope| scope.clone());
+    let scope = assigned.unwrap_or_else(|| Scope::new(core, RequestId::generate(), core.outside()));
+    Some(InFlight::start(core, started, head, scope))
+}
+
+impl<F, B, E> Future for LatencyFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Some(in_flight) = this.in_flight else { return this.inner.poll(cx) };
+        let result = ready!(in_flight.run_observed(|| this.inner.poll(cx)));
+        in_flight.end_with(&result);
+        Poll::Ready(result)
+    }
+}
+
+impl fmt::Debug for LatencyLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LatencyLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for LatencyService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LatencyService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Which route a request belongs to.
+
+use std::fmt;
+
+use http::Method;
+
+use crate::head::RequestHead;
+
+type RouteFunction = dyn for<'a> Fn(RequestHead<'a>) -> Option<&'a str> + Send + Sync;
+
+/// Where the route of a request comes from.
+///
+/// A route is a template such as `/users/{id}`, never a path that a client made up: every route is
+/// a series of its own in the tables. A request without a route is filed under `_unmatched`.
+pub struct RouteSource(Source);
+
+pub(crate) enum Source {
+    Automatic,
+    Function(Box<RouteFunction>),
+}
+
+impl RouteSource {
+    /// axum's `MatchedPath` (feature `axum`), or the path of a gRPC request.
+    ///
+    /// `MatchedPath` is there for layers inside an axum `Router`; it is missing for fallbacks,
+    /// `nest_service` and layers around the whole router. A gRPC path is the client's choice, so a
+    /// new one becomes a route only after a response other than `UNIMPLEMENTED`.
+    pub fn automatic() -> Self {
+        Self(Source::Automatic)
+    }
+
+    /// A function that names the route of a request, or returns `None` for `_unmatched`.
+    ///
+    /// Return templates: the number of distinct names is bounded, and those beyond the bound are
+    /// filed under `_overflow`.
+    pub fn function<F>(name: F) -> Self
+    where
+        F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str> + Send + Sync + 'static,
+    {
+        Self(Source::Function(Box::new(name)))
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.0
+    }
+}
+
+impl Default for RouteSource {
+    fn default() -> Self {
+        Self::automatic()
+    }
+}
+
+impl fmt::Debug for RouteSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::Automatic => "RouteSource::automatic()",
+            Source::Function(_) => "RouteSource::function(..)",
+        })
+    }
+}
+
+/// A method in a bounded set: the nine of RFC 9110 and RFC 5789, and one for all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MethodLabel(u8);
+
+const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
+
+impl MethodLabel {
+    #[inline]
+    pub(crate) fn of(method: &Method) -> Self {
+        Self(match *method {
+            Method::GET => 0,
+            Method::HEAD => 1,
+            Method::POST => 2,
+            Method::PUT => 3,
+            Method::DELETE => 4,
+            Method::CONNECT => 5,
+            Method::OPTIONS => 6,
+            Method::TRACE => 7,
+            Method::PATCH => 8,
+            _ => 9,
+        })
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        METHODS[usize::from(self.0)]
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> u8 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_methods_are_known_and_all_others_are_one() {
+        for name in &METHODS[..9] {
+            assert_eq!(MethodLabel::of(&name.parse().unwrap()).as_str(), *name);
+        }
+        for name in ["BREW", "get", "PROPFIND"] {
+            assert_eq!(MethodLabel::of(&name.parse().unwrap()).as_str(), "_OTHER");
+        }
+    }
+}

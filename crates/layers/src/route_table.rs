@@ -1,0 +1,283 @@
+//! Routes found without a lock.
+//!
+//! A route is looked up by the address of axum's `MatchedPath` where there is one, else by its
+//! name. Both kinds of key live in one open-addressing table whose slots are written once and
+//! never change, so that readers need no lock and share no cache line with a writer. New routes
+//! are added under a lock, up to a bound.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use latency_experiment_record::reserved;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::route::MethodLabel;
+
+/// A route that requests are filed under, and the series that were resolved for it so far.
+pub(crate) struct Route {
+    /// `GET /users/{id}`, or one of the reserved names.
+    pub(crate) label: String,
+    /// Whether the template ends in a wildcard, behind which a gRPC service may hide.
+    pub(crate) wildcard: bool,
+    /// Series by flag, size class, arm, outcome and exposure: the ID plus one, or 0 while it is
+    /// not resolved. Empty for a table that only names routes.
+    pub(crate) series: Box<[AtomicU32]>,
+}
+
+pub(crate) struct RouteTable {
+    slots: Slots,
+    routes: Mutex<Routes>,
+    max_routes: usize,
+    series_per_route: usize,
+    pub(crate) unmatched: &'static Route,
+    overflow: &'static Route,
+}
+
+#[derive(Default)]
+struct Routes {
+    by_name: HashMap<(MethodLabel, String), Known>,
+}
+
+struct Known {
+    route: &'static Route,
+    pins: u8,
+}
+
+/// More addresses than this for one route are a sign that each request brings its own.
+#[cfg(feature = "axum")]
+const MAX_PINS: u8 = 4;
+
+struct Entry {
+    method: MethodLabel,
+    key: Key,
+    route: &'static Route,
+}
+
+enum Key {
+    Name(Box<str>),
+    /// The address of a path. The clone keeps the path alive, so no other string can ever be found
+    /// at that address.
+    #[cfg(feature = "axum")]
+    Pinned(axum::extract::MatchedPath),
+}
+
+impl RouteTable {
+    /// A table of at most `max_routes`, each with so many series to resolve.
+    pub(crate) fn new(max_routes: usize, series_per_route: usize) -> Self {
+        Self {
+            slots: Slots::default(),
+            routes: Mutex::default(),
+            max_routes,
+            series_per_route,
+            unmatched: Route::new(reserved::UNMATCHED.to_owned(), series_per_route),
+            overflow: Route::new(reserved::OVERFLOW.to_owned(), series_per_route),
+        }
+    }
+
+    /// The route of this name, if it is known.
+    #[inline]
+    pub(crate) fn find(&self, method: MethodLabel, name: &str) -> Option<&'static Route> {
+        let found = self.slots.find(hash_name(method, name), |entry| {
+            entry.method == method && matches!(&entry.key, Key::Name(known) if **known == *name)
+        });
+        found.map(|entry| entry.route)
+    }
+
+    /// The route of this name; it becomes known when the bound allows it, else it is `_overflow`.
+    #[inline]
+    pub(crate) fn intern(&self, method: MethodLabel, name: &str) -> &'static Route {
+        self.find(method, name).unwrap_or_else(|| self.insert(method, name))
+    }
+
+    #[cold]
+    fn insert(&self, method: MethodLabel, name: &str) -> &'static Route {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.by_name.get(&(method, name.to_owned())) {
+            return known.route;
+        }
+        if routes.by_name.len() >= self.max_routes {
+            return self.overflow;
+        }
+        let route = Route::new(format!("{} {name}", method.as_str()), self.series_per_route);
+        routes.by_name.insert((method, name.to_owned()), Known { route, pins: 0 });
+        self.slots
+            .insert(hash_name(method, name), Entry { method, key: Key::Name(name.into()), route });
+        route
+    }
+
+    /// The route of a path that axum matched, found by its address.
+    #[cfg(feature = "axum")]
+    #[inline]
+    pub(crate) fn intern_matched(
+        &self,
+        method: MethodLabel,
+        path: &axum::extract::MatchedPath,
+    ) -> &'static Route {
+        let name = path.as_str();
+        let found = self.slots.find(hash_address(method, name), |entry| {
+            entry.method == method
+                && matches!(&entry.key, Key::Pinned(known) if std::ptr::eq(known.as_str(), name))
+        });
+        found.map_or_else(|| self.insert_matched(method, path), |entry| entry.route)
+    }
+
+    /// Pins the path, unless its route has enough addresses: a nested router builds a path of its
+    /// own for each request, and pinning those would grow without end.
+    #[cfg(feature = "axum")]
+    #[cold]
+    fn insert_matched(
+        &self,
+        method: MethodLabel,
+        path: &axum::extract::MatchedPath,
+    ) -> &'static Route {
+        let name = path.as_str();
+        let route = self.intern(method, name);
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = routes.by_name.get_mut(&(method, name.to_owned()))
+            && known.pins < MAX_PINS
+        {
+            known.pins += 1;
+            let entry = Entry { method, key: Key::Pinned(path.clone()), route };
+            self.slots.insert(hash_address(method, name), entry);
+        }
+        route
+    }
+}
+
+impl Route {
+    /// Routes live as long as the table, which lives as long as the process.
+    fn new(label: String, series: usize) -> &'static Self {
+        let wildcard = label.ends_with('}') && label.contains("{*");
+        Box::leak(Box::new(Self {
+            wildcard,
+            label,
+            series: (0..series).map(|_| AtomicU32::new(0)).collect(),
+        }))
+    }
+}
+
+#[inline]
+fn hash_name(method: MethodLabel, name: &str) -> u64 {
+    xxh3_64_with_seed(name.as_bytes(), method.index().into())
+}
+
+/// Fibonacci hashing; addresses are aligned, so their low bits carry little.
+#[cfg(feature = "axum")]
+#[inline]
+fn hash_address(method: MethodLabel, name: &str) -> u64 {
+    let address = name.as_ptr() as u64 ^ u64::from(method.index()) << 48;
+    address.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+}
+
+/// Segments of growing size, each allocated when the one before has no room near a key.
+#[derive(Default)]
+struct Slots {
+    segments: [OnceLock<Box<[OnceLock<Entry>]>>; SEGMENTS],
+}
+
+const SEGMENTS: usize = 6;
+const FIRST_SEGMENT: usize = 64;
+/// Neighbours that a key may be stored in.
+const WINDOW: usize = 8;
+
+impl Slots {
+    #[inline]
+    fn find(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        for segment in &self.segments {
+            for slot in window(segment.get()?, hash) {
+                // Slots are never emptied: had the key come, it would be here or before.
+                let entry = slot.get()?;
+                if is_it(entry) {
+                    return Some(entry);
+                }
+            }
+        }
+        None
+    }
+
+    /// Called under the lock of the table, so there is one inserter at a time. When all windows of
+    /// a key are full it is left out: the route is then found by the lock.
+    fn insert(&self, hash: u64, mut entry: Entry) {
+        for (position, segment) in self.segments.iter().enumerate() {
+            let segment = segment.get_or_init(|| {
+                (0..FIRST_SEGMENT << (2 * position)).map(|_| OnceLock::new()).collect()
+            });
+            for slot in window(segment, hash) {
+                match slot.set(entry) {
+                    Ok(()) => return,
+                    Err(occupied) => entry = occupied,
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+fn window(segment: &[OnceLock<Entry>], hash: u64) -> impl Iterator<Item = &OnceLock<Entry>> {
+    let mask = segment.len() - 1;
+    (0..WINDOW).map(move |step| &segment[(hash as usize + step) & mask])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Method;
+
+    const GET: &Method = &Method::GET;
+
+    #[test]
+    fn a_route_keeps_its_identity_and_methods_are_told_apart() {
+        let table = RouteTable::new(1_000, 3);
+        let get = MethodLabel::of(GET);
+        let routes: Vec<_> = (0..1_000).map(|n| table.intern(get, &format!("/{n}"))).collect();
+        for (n, route) in routes.iter().enumerate() {
+            assert!(std::ptr::eq(table.intern(get, &format!("/{n}")), *route));
+            assert_eq!(
+                (route.label.as_str(), route.series.len()),
+                (format!("GET /{n}").as_str(), 3)
+            );
+        }
+        assert!(table.find(MethodLabel::of(&Method::POST), "/1").is_none());
+    }
+
+    #[test]
+    fn beyond_the_bound_routes_are_overflow_and_the_known_ones_stay() {
+        let table = RouteTable::new(2, 0);
+        let get = MethodLabel::of(GET);
+        let labels: Vec<_> = ["/a", "/b", "/c", "/a", "/d"]
+            .map(|name| table.intern(get, name).label.as_str())
+            .into();
+        assert_eq!(labels, ["GET /a", "GET /b", "_overflow", "GET /a", "_overflow"]);
+    }
+
+    #[test]
+    fn threads_that_race_for_a_route_agree_on_it() {
+        let table = RouteTable::new(1_000, 0);
+        let seen: Vec<Vec<usize>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..200)
+                            .map(|n| {
+                                std::ptr::from_ref(
+                                    table.intern(MethodLabel::of(GET), &format!("/{n}")),
+                                ) as usize
+                            })
+                            .collect()
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn only_templates_that_end_in_a_wildcard_are_wildcards() {
+        let table = RouteTable::new(10, 0);
+        let wildcard = |name| table.intern(MethodLabel::of(GET), name).wildcard;
+        assert!(wildcard("/helloworld.Greeter/{*rest}"));
+        assert!(!wildcard("/users/{id}") && !wildcard("/users"));
+    }
+}
