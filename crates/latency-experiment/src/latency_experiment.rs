@@ -89,7 +89,7 @@ impl LatencyExperiment {
         analyze(&[self.snapshot_of(flag)], plan).expect("one snapshot always agrees with itself")
     }
 
-    fn first_flag(&self) -> FlagHandle {
+    fn first_flag(self) -> FlagHandle {
         self.experiments.flags().next().expect("a flag set has at least one flag")
     }
 }

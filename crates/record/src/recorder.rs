@@ -200,6 +200,25 @@ impl Recorder {
         }
     }
 
+    /// The series of an arm, whose name `key` is given. See [`series`](Self::series).
+    ///
+    /// # Panics
+    ///
+    /// When the experiment is not of this recorder or has no such arm.
+    pub fn series_of(
+        self,
+        experiment: ExperimentId,
+        arm: ArmId,
+        key: impl FnOnce(&str) -> SeriesKey,
+    ) -> SeriesId {
+        let key = {
+            let tables = lock(&self.0.tables);
+            let experiment = &tables.experiments[experiment.0 as usize].experiment;
+            key(arm.name(experiment).expect("the arm is one of the experiment's"))
+        };
+        self.series(experiment, key)
+    }
+
     /// Runs `write` with the calling thread's tables.
     #[inline]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {

@@ -1,0 +1,271 @@
+use crate::bucket::{Cell, Span, walk};
+use crate::distribution::RANK_SLACK;
+use crate::{Distribution, Edges, Error};
+
+/// Slack for a weighted distribution function that should meet a level exactly but was summed in floats.
+pub(crate) const LEVEL_SLACK: f64 = 1e-12;
+
+/// Both arms in one stratum, such as one route in one epoch, and the weight of the stratum.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stratum {
+    /// What the control measured.
+    pub control: Distribution,
+    /// What the variation measured.
+    pub variation: Distribution,
+    /// Weight of the stratum in the combined effect, on any scale; not negative.
+    pub weight: f64,
+}
+
+impl Stratum {
+    /// A stratum that weighs as much as it has requests: right between routes, where the combined effect
+    /// should be that on the traffic as it was.
+    pub fn by_requests(control: Distribution, variation: Distribution) -> Self {
+        let weight = control.count() as f64 + variation.count() as f64;
+        Self { control, variation, weight }
+    }
+
+    /// A stratum that weighs its harmonic information `n_a n_b / (n_a + n_b)`: right between the epochs of
+    /// one route, whose splits differ. Weights by requests would waste most of the information of a ramp.
+    pub fn by_information(control: Distribution, variation: Distribution) -> Self {
+        let weight = information(&control, &variation);
+        Self { control, variation, weight }
+    }
+}
+
+/// The data of one comparison: control against variation, post-stratified.
+///
+/// Every method of this crate that compares two arms takes one. A single stratum is the plain two-sample
+/// comparison; several strata are combined with their weights, so that an arm that happened to get more
+/// of a slow route, or more of a slow hour, is not called slow for it.
+///
+/// Strata in which an arm is empty cannot be compared and are left out;
+/// [`dropped_share`](Self::dropped_share) says how much that is. The order of the strata changes results
+/// only in the last bits.
+///
+/// Building one merges the buckets of all strata; O(total buckets) where strata share their buckets. Ask
+/// it as many quantiles and levels as needed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// Strata with data in both arms, weights scaled to sum 1.
+    strata: Vec<Stratum>,
+    /// The weighted distribution functions at every bucket of any stratum, in ascending order.
+    steps: Vec<Step>,
+    information: f64,
+    dropped_share: f64,
+}
+
+impl Comparison {
+    /// Compares two arms in one stratum.
+    ///
+    /// Fails when their buckets overlap without being equal.
+    pub fn pair(control: Distribution, variation: Distribution) -> Result<Self, Error> {
+        Self::new([Stratum { control, variation, weight: 1.0 }])
+    }
+
+    /// Compares two arms over strata.
+    ///
+    /// Fails on a weight that is negative or not finite, and when buckets of any two strata overlap without
+    /// being equal.
+    pub fn new(strata: impl IntoIterator<Item = Stratum>) -> Result<Self, Error> {
+        let mut used = Vec::new();
+        let (mut kept, mut dropped) = (0.0, 0.0);
+        for (index, stratum) in strata.into_iter().enumerate() {
+            let Stratum { control, variation, weight } = &stratum;
+            if !(weight.is_finite() && *weight >= 0.0) {
+                return Err(Error::InvalidWeight { index, value: *weight });
+            }
+            let requests = control.count() as f64 + variation.count() as f64;
+            if control.is_empty() || variation.is_empty() || *weight == 0.0 {
+                dropped += requests;
+            } else {
+                kept += requests;
+                used.push(stratum);
+            }
+        }
+        // Dividing by the largest first keeps the sum finite for any finite weights.
+        let largest = used.iter().fold(0.0, |largest, stratum| f64::max(largest, stratum.weight));
+        let total: f64 = used.iter().map(|stratum| stratum.weight / largest).sum();
+        for stratum in &mut used {
+            stratum.weight = stratum.weight / largest / total;
+        }
+        let steps = weighted_steps(&used)?;
+        let information = used.iter().map(|s| information(&s.control, &s.variation)).sum();
+        let dropped_share = if dropped > 0.0 { dropped / (kept + dropped) } else { 0.0 };
+        Ok(Self { strata: used, steps, information, dropped_share })
+    }
+
+    /// Compares two arms over groups of strata, such as routes that each consist of epochs.
+    ///
+    /// Groups weigh their requests, and strata within a group their harmonic information; requests of
+    /// strata in which an arm is empty do not count. Pairs are (control, variation).
+    ///
+    /// Fails when buckets of any two strata overlap without being equal.
+    pub fn nested<G>(groups: impl IntoIterator<Item = G>) -> Result<Self, Error>
+    where
+        G: IntoIterator<Item = (Distribution, Distribution)>,
+    {
+        let mut strata = Vec::new();
+        for group in groups {
+            let first = strata.len();
+            strata.extend(group.into_iter().map(|(a, b)| Stratum::by_information(a, b)));
+            let group = &mut strata[first..];
+            let informative = || group.iter().filter(|stratum| stratum.weight > 0.0);
+            let information: f64 = informative().map(|stratum| stratum.weight).sum();
+            let requests: f64 = informative()
+                .map(|stratum| stratum.control.count() as f64 + stratum.variation.count() as f64)
+                .sum();
+            if information > 0.0 {
+                for stratum in group {
+                    stratum.weight *= requests / information;
+                }
+            }
+        }
+        Self::new(strata)
+    }
+
+    /// The strata in use, with weights scaled to sum 1.
+    pub fn strata(&self) -> &[Stratum] {
+        &self.strata
+    }
+
+    /// Harmonic information: the sum of `n_a n_b / (n_a + n_b)` over the strata, in requests.
+    ///
+    /// The clock of the confidence sequences; a quarter of all requests at an even split.
+    pub fn information(&self) -> f64 {
+        self.information
+    }
+
+    /// Share of all requests that lie in strata left out.
+    pub fn dropped_share(&self) -> f64 {
+        self.dropped_share
+    }
+
+    /// Requests of the control in the strata in use.
+    pub fn control_count(&self) -> u64 {
+        self.strata.iter().fold(0, |sum, stratum| sum.saturating_add(stratum.control.count()))
+    }
+
+    /// Requests of the variation in the strata in use.
+    pub fn variation_count(&self) -> u64 {
+        self.strata.iter().fold(0, |sum, stratum| sum.saturating_add(stratum.variation.count()))
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The first bucket at which the weighted share of the arm's observations up to it reaches `level`.
+    pub(crate) fn first_reaching(&self, arm: Arm, level: f64) -> Edges {
+        let level = level - self.level_slack(arm);
+        if level <= 0.0 {
+            return Edges::BELOW;
+        }
+        let index = self.steps.partition_point(|step| arm.share(step) < level);
+        self.steps.get(index).map_or(Edges::ABOVE, |step| Edges::of(step.lower, step.upper))
+    }
+
+    /// A single stratum compares whole ranks, as an order statistic does; sums of weighted shares carry
+    /// their own rounding.
+    fn level_slack(&self, arm: Arm) -> f64 {
+        match &self.strata[..] {
+            [one] => RANK_SLACK / arm.of(one).count() as f64,
+            _ => LEVEL_SLACK,
+        }
+    }
+}
+
+/// Which side of a comparison is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Arm {
+    Control,
+    Variation,
+}
+
+impl Arm {
+    fn of(self, stratum: &Stratum) -> &Distribution {
+        match self {
+            Self::Control => &stratum.control,
+            Self::Variation => &stratum.variation,
+        }
+    }
+
+    fn share(self, step: &Step) -> f64 {
+        match self {
+            Self::Control => step.control,
+            Self::Variation => step.variation,
+        }
+    }
+}
+
+/// A bucket and the weighted shares of observations up to and including it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) lower: u64,
+    pub(crate) upper: u64,
+    /// Of the control.
+    pub(crate) control: f64,
+    /// Of the variation.
+    pub(crate) variation: f64,
+    /// Of both arms together.
+    pub(crate) pooled: f64,
+}
+
+impl Span for Step {
+    fn span(&self) -> (u64, u64) {
+        (self.lower, self.upper)
+    }
+}
+
+/// `n_a n_b / (n_a + n_b)`, 0 for an empty arm.
+pub(crate) fn information(control: &Distribution, variation: &Distribution) -> f64 {
+    let (a, b) = (control.count() as f64, variation.count() as f64);
+    if a > 0.0 && b > 0.0 { a * b / (a + b) } else { 0.0 }
+}
+
+/// The weighted distribution functions of all strata, merged pairwise in a tree: linear in the buckets
+/// where strata share them.
+///
+/// Shares are added as cumulative counts over their total, so that one stratum has no rounding to speak of
+/// and many have that of the tree's depth.
+fn weighted_steps(strata: &[Stratum]) -> Result<Vec<Step>, Error> {
+    match strata {
+        [] => Ok(Vec::new()),
+        [one] => steps_of(one),
+        _ => {
+            let (left, right) = strata.split_at(strata.len() / 2);
+            let (left, right) = (weighted_steps(left)?, weighted_steps(right)?);
+            let mut merged = Vec::with_capacity(left.len() + right.len());
+            let last = |steps: &[Step]| steps.last().copied().unwrap_or_default();
+            walk(&left, &right, |(lower, upper), from_left, from_right| {
+                let (a, b) = (last(&left[..from_left]), last(&right[..from_right]));
+                merged.push(Step {
+                    lower,
+                    upper,
+                    control: a.control + b.control,
+                    variation: a.variation + b.variation,
+                    pooled: a.pooled + b.pooled,
+                });
+            })?;
+            Ok(merged)
+        }
+    }
+}
+
+fn steps_of(stratum: &Stratum) -> Result<Vec<Step>, Error> {
+    let Stratum { control, variation, weight } = stratum;
+    let (a, b) = (control.cells(), variation.cells());
+    let (n_a, n_b) = (control.count() as f64, variation.count() as f64);
+    let up_to = |cells: &[Cell]| cells.last().map_or(0.0, |cell| cell.cumulative as f64);
+    let mut steps = Vec::with_capacity(a.len() + b.len());
+    walk(a, b, |(lower, upper), from_a, from_b| {
+        let (below_a, below_b) = (up_to(&a[..from_a]), up_to(&b[..from_b]));
+        steps.push(Step {
+            lower,
+            upper,
+            control: weight * (below_a / n_a),
+            variation: weight * (below_b / n_b),
+            pooled: weight * ((below_a + below_b) / (n_a + n_b)),
+        });
+    })?;
+    Ok(steps)
+}

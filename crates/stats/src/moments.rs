@@ -1,0 +1,56 @@
+use crate::Bucket;
+
+/// Exact integer sums of the values and of their squares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moments {
+    pub(crate) sum: u128,
+    pub(crate) sum_sq: u128,
+}
+
+impl Moments {
+    /// Sum of squared deviations from the mean, in integers up to the last subtraction.
+    ///
+    /// `None` where the integers overflow or the sums are impossible together.
+    pub(crate) fn squared_deviations(self, count: u64) -> Option<f64> {
+        let count = u128::from(count);
+        let center = self.sum / count;
+        let rest = self.sum % count;
+        // sum (x - center)^2 = sum_sq - 2 center sum + center^2 n, and sum = center n + rest.
+        let around_center = self
+            .sum_sq
+            .checked_sub(center.checked_mul(center)?.checked_mul(count)?)?
+            .checked_sub(center.checked_mul(rest)?.checked_mul(2)?)?;
+        let correction = rest as f64 * (rest as f64 / count as f64);
+        let sum = around_center as f64 - correction;
+        (sum >= 0.0).then_some(sum)
+    }
+
+    /// The mean, without losing the digits of a sum beyond 2^53.
+    pub(crate) fn mean(self, count: u64) -> f64 {
+        let count = u128::from(count);
+        (self.sum / count) as f64 + (self.sum % count) as f64 / count as f64
+    }
+
+    /// The sums of two sets of values together; `None` beyond 128 bits.
+    pub(crate) fn checked_add(self, other: Self) -> Option<Self> {
+        Some(Self {
+            sum: self.sum.checked_add(other.sum)?,
+            sum_sq: self.sum_sq.checked_add(other.sum_sq)?,
+        })
+    }
+
+    /// Whether the sums lie between what the bucket edges allow.
+    pub(crate) fn agree_with(self, buckets: &(impl Iterator<Item = Bucket> + Clone)) -> bool {
+        let bound = |edge: fn(&Bucket) -> u64, power: u32| {
+            buckets.clone().try_fold(0_u128, |sum, bucket| {
+                let value = u128::from(edge(&bucket)).checked_pow(power)?;
+                sum.checked_add(value.checked_mul(u128::from(bucket.count))?)
+            })
+        };
+        let within = |value: u128, power: u32| {
+            bound(|bucket| bucket.lower, power).is_some_and(|lower| lower <= value)
+                && bound(|bucket| bucket.upper, power).is_none_or(|upper| value <= upper)
+        };
+        within(self.sum, 1) && within(self.sum_sq, 2)
+    }
+}

@@ -1,0 +1,15 @@
+//! Special functions, to the accuracy that the reference values ask for.
+//!
+//! `libm` has erfc and lgamma. Everything that differences them (beta functions of counts near 1e9)
+//! is written here in forms that do not cancel; general crates compute lnGamma differences directly
+//! and lose six digits there.
+
+mod beta;
+mod gamma;
+mod normal;
+mod root;
+
+pub(crate) use beta::ln_beta_cdf;
+pub(crate) use gamma::{deviance, stirling_error};
+pub(crate) use normal::{ln_cdf, ln_two_sided, quantile, two_sided, upper_tail};
+pub(crate) use root::increasing_root;
