@@ -1,0 +1,1 @@
+//! Benches of the request path. See the folder `benches` of this package.
