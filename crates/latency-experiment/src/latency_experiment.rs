@@ -4,7 +4,7 @@ use std::fmt;
 
 use latency_experiment_analysis::{Plan, Report, analyze};
 use latency_experiment_flags::{Error, Flag, FlagSet};
-use latency_experiment_layers::{Config, ExperimentLayer, Experiments, FlagHandle};
+use latency_experiment_layers::{Config, ExperimentLayer, Experiments, FlagHandle, WholeBody};
 use latency_experiment_record::Snapshot;
 use tower_layer::Layer;
 
@@ -57,6 +57,13 @@ impl LatencyExperiment {
     /// [`LatencyLayer`](crate::LatencyLayer) apart from each other.
     pub fn experiments(&self) -> Experiments {
         self.experiments
+    }
+
+    /// The layer that measures the bodies of responses too: a request then ends with its body, and
+    /// its duration is recorded beside its latency. The response's body type changes to
+    /// [`MeasuredBody`](crate::MeasuredBody).
+    pub fn layer_with_body(&self) -> ExperimentLayer<WholeBody> {
+        self.experiments.layer().with_body()
     }
 
     /// Everything that was recorded so far for the first flag.

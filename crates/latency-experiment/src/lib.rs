@@ -64,8 +64,9 @@ mod latency_experiment;
 pub use latency_experiment_analysis::{Comparison, Plan, Report, Verdict};
 pub use latency_experiment_flags::{Error, Flag, FlagSet};
 pub use latency_experiment_layers::{
-    AssignLayer, Assignments, Config, Experiments, FlagHandle, LatencyLayer, RequestHead,
-    RequestId, RouteSource, SharedAssignments, SizeClasses, current,
+    AssignLayer, Assignments, Config, ExperimentLayer, Experiments, FlagHandle, LatencyLayer,
+    MeasuredBody, RequestHead, RequestId, RouteSource, SharedAssignments, SizeClasses, WholeBody,
+    current,
 };
 pub use latency_experiment_record::{Clock, Limits, Snapshot};
 

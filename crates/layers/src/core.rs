@@ -48,6 +48,18 @@ pub(crate) struct Filed {
     pub(crate) outcome: Outcome,
 }
 
+/// What was measured of a request, in nanoseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    /// Call to response head, or to the end where there was none.
+    pub(crate) latency_ns: u64,
+    /// Call to the end of the body, when bodies are measured.
+    pub(crate) duration_ns: Option<u64>,
+}
+
+/// The milestones that every route has series for.
+const MILESTONES: [Milestone; 2] = [Milestone::Latency, Milestone::Duration];
+
 impl FlagTables {
     pub(crate) fn new(
         id: ExperimentId,
@@ -60,14 +72,15 @@ impl FlagTables {
 
     /// How many series one route can have for a flag of so many arms.
     pub(crate) fn series_per_route(arms: usize, size_classes: usize) -> usize {
-        size_classes * arms * Outcome::ALL.len() * 2
+        MILESTONES.len() * size_classes * arms * Outcome::ALL.len() * 2
     }
 
+    /// Position of the first milestone's series; those of the others follow it.
     #[inline]
     fn position(&self, filed: Filed, arm: ArmId, exposed: bool) -> usize {
         let cell = (filed.size_class * self.arms + arm.index()) * Outcome::ALL.len()
             + filed.outcome.index();
-        self.first_series + cell * 2 + usize::from(exposed)
+        self.first_series + (cell * 2 + usize::from(exposed)) * MILESTONES.len()
     }
 }
 
@@ -163,18 +176,25 @@ impl Core {
         });
     }
 
-    /// Records a latency into the series of every flag. Bit i of `exposed` is that of flag i.
+    /// Records the end of a request into the series of every flag. Bit i of `exposed` is that of
+    /// flag i.
     #[inline]
-    pub(crate) fn record(&self, arms: &Arms, exposed: u16, filed: Filed, latency_ns: u64) {
+    pub(crate) fn record(&self, arms: &Arms, exposed: u16, filed: Filed, times: Times) {
         self.recorder.write(|writer| {
             for (flag, tables) in self.experiments.iter().enumerate() {
                 let (arm, exposed) = (arms.arm(flag), exposed >> flag & 1 == 1);
-                let cell = &filed.route.series[tables.position(filed, arm, exposed)];
-                let series = match cell.load(Relaxed) {
-                    0 => self.resolve(tables, cell, filed, arm, exposed),
-                    resolved => SeriesId::from_raw(resolved - 1),
-                };
-                writer.record(series, latency_ns);
+                let first = tables.position(filed, arm, exposed);
+                for (offset, ns) in
+                    [Some(times.latency_ns), times.duration_ns].into_iter().enumerate()
+                {
+                    let Some(ns) = ns else { continue };
+                    let cell = &filed.route.series[first + offset];
+                    let series = match cell.load(Relaxed) {
+                        0 => self.resolve(tables, cell, filed, arm, exposed, &MILESTONES[offset]),
+                        resolved => SeriesId::from_raw(resolved - 1),
+                    };
+                    writer.record(series, ns);
+                }
             }
         });
     }
@@ -187,13 +207,14 @@ impl Core {
         filed: Filed,
         arm: ArmId,
         exposed: bool,
+        milestone: &Milestone,
     ) -> SeriesId {
         let series = self.recorder.series_of(tables.id, arm, |arm| SeriesKey {
             arm: arm.to_owned(),
             route: filed.route.label.clone(),
             size: self.sizes.label(filed.size_class).to_owned(),
             outcome: filed.outcome,
-            milestone: Milestone::Latency,
+            milestone: milestone.clone(),
             exposed,
             group: None,
             block: None,

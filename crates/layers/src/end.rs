@@ -2,25 +2,66 @@
 //!
 //! [`ExperimentLayer`](crate::ExperimentLayer) documents which end has which outcome; this is the
 //! code of that table.
+//!
+//! ```text
+//!            call ──▶ Head ──▶ Ended        without body measurement, or when nothing follows the head
+//!                      │
+//!                      └─────▶ Body ──▶ Ended
+//! ```
 
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode, header};
 use http_body::Body;
 use latency_experiment_record::Outcome;
 
-use crate::core::{Core, Filed, RouteOf};
+use crate::core::{Core, Filed, RouteOf, Times};
 use crate::head::RequestHead;
 use crate::scope::{self, Scope};
 use crate::size;
 
-/// A request whose clock is running. Dropped before its end, it is recorded as cancelled.
+/// A request whose clock is running. Dropped before its end, it is recorded as cancelled or, once
+/// its head is out, as aborted.
 pub(crate) struct InFlight {
     core: &'static Core,
     started: u64,
     route: RouteOf,
-    head_request: bool,
+    method: BodilessMethod,
     /// Absent only while the request is being polled within its scope.
     scope: Option<Scope>,
-    ended: bool,
+    phase: Phase,
+}
+
+/// Methods whose responses have no body, whatever their head says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BodilessMethod {
+    Head,
+    Connect,
+    None,
+}
+
+enum Phase {
+    /// No response yet.
+    Head,
+    /// The head is out, the body is on its way.
+    Body(BodyPhase),
+    Ended,
+}
+
+/// What is known of a response whose body is on its way.
+#[derive(Clone, Copy)]
+struct BodyPhase {
+    latency_ns: u64,
+    answer: Answer,
+    /// The size that the head declared, in bytes.
+    declared: Option<u64>,
+    counted: u64,
+}
+
+/// What a response says of itself.
+#[derive(Clone, Copy)]
+struct Answer {
+    outcome: Outcome,
+    /// Whether the gRPC service said that it has no such method.
+    unimplemented: bool,
 }
 
 impl InFlight {
@@ -33,14 +74,18 @@ impl InFlight {
         scope: Scope,
     ) -> Self {
         core.count_start(&scope.arms);
-        let route = core.route(head);
+        let method = match *head.method {
+            Method::HEAD => BodilessMethod::Head,
+            Method::CONNECT => BodilessMethod::Connect,
+            _ => BodilessMethod::None,
+        };
         Self {
             core,
             started,
-            route,
-            head_request: *head.method == Method::HEAD,
+            route: core.route(head),
+            method,
             scope: Some(scope),
-            ended: false,
+            phase: Phase::Head,
         }
     }
 
@@ -54,17 +99,12 @@ impl InFlight {
     }
 
     /// Runs the inner service within the scope that a layer further out entered, and takes over
-    /// what was noted there: that scope is gone when this request is dropped.
+    /// what was noted there, also when it panics: that scope is gone when this request is dropped.
     #[inline]
     pub(crate) fn run_observed<R>(&mut self, run: impl FnOnce() -> R) -> R {
         self.run(|request| {
-            let result = run();
-            if let Some(ours) = &mut request.scope {
-                let (core, id) = (ours.core, ours.id);
-                let same = |outer: &Scope| std::ptr::eq(outer.core, core) && outer.id == id;
-                scope::with(same, |outer| ours.clone_from(outer));
-            }
-            result
+            let _observed = scope::observe(&mut request.scope);
+            run()
         })
     }
 
@@ -75,7 +115,7 @@ impl InFlight {
         struct Unwinding<'a>(&'a mut InFlight);
         impl Drop for Unwinding<'_> {
             fn drop(&mut self) {
-                self.0.end(Outcome::Panicked, None, false);
+                self.0.end_early(Outcome::Panicked);
             }
         }
         let unwinding = Unwinding(self);
@@ -84,74 +124,170 @@ impl InFlight {
         result
     }
 
-    /// Ends the request with what the service resolved to.
+    /// The service resolved, and the body is not measured: the request has ended.
     #[inline]
-    pub(crate) fn end_with<B: Body, E>(&mut self, result: &Result<Response<B>, E>) {
+    pub(crate) fn end_at_head<B: Body, E>(&mut self, result: &Result<Response<B>, E>) {
         match result {
             Ok(response) => {
-                let grpc_status = if self.route.is_grpc() { grpc_status(response) } else { None };
-                let outcome = match grpc_status {
-                    Some(code) => outcome_of_grpc(code),
-                    None => outcome_of_http(response.status().as_u16()),
-                };
-                let size = size::size_of(response, self.head_request);
-                self.end(outcome, size, grpc_status != Some(UNIMPLEMENTED));
+                let answer = self.answer(response.status(), response.headers());
+                let size = size::size_of(response, self.method == BodilessMethod::Head);
+                let latency_ns = self.elapsed_ns();
+                self.end(
+                    answer.outcome,
+                    size,
+                    !answer.unimplemented,
+                    Times { latency_ns, duration_ns: None },
+                );
             }
-            Err(_) => self.end(Outcome::Failed, None, true),
+            Err(_) => self.end_early(Outcome::Failed),
+        }
+    }
+
+    /// The service resolved, and the body is measured: the request has ended unless there is a
+    /// body to wait for.
+    pub(crate) fn enter_body<B: Body, E>(&mut self, result: &Result<Response<B>, E>) {
+        let Ok(response) = result else { return self.end_early(Outcome::Failed) };
+        let body = BodyPhase {
+            latency_ns: self.elapsed_ns(),
+            answer: self.answer(response.status(), response.headers()),
+            declared: size::size_of(response, self.method == BodilessMethod::Head),
+            counted: 0,
+        };
+        self.phase = Phase::Body(body);
+        if response.body().is_end_stream() {
+            self.end_body(body, body.answer);
+        } else if self.ends_at_head(response) {
+            let times = Times { latency_ns: body.latency_ns, duration_ns: Some(body.latency_ns) };
+            self.end(body.answer.outcome, body.declared, !body.answer.unimplemented, times);
+        }
+    }
+
+    /// Whether the protocol lets nothing follow the head that is part of the request, or the client
+    /// decides how long it goes on. hyper drops such a body without polling it, which is no abort.
+    fn ends_at_head<B>(&self, response: &Response<B>) -> bool {
+        let status = response.status();
+        let event_stream = || {
+            let content_type = response.headers().get(header::CONTENT_TYPE);
+            content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+        };
+        self.method == BodilessMethod::Head
+            || (self.method == BodilessMethod::Connect && status.is_success())
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || event_stream()
+    }
+
+    /// The body yielded so many bytes; `last` tells whether that was its end.
+    pub(crate) fn body_data(&mut self, bytes: u64, last: bool) {
+        if let Phase::Body(body) = &mut self.phase {
+            body.counted = body.counted.saturating_add(bytes);
+            if last {
+                let body = *body;
+                self.end_body(body, body.answer);
+            }
+        }
+    }
+
+    /// The body ended, with trailers or without.
+    pub(crate) fn body_end(&mut self, trailers: Option<&HeaderMap>) {
+        if let Phase::Body(body) = self.phase {
+            let status = trailers.filter(|_| self.route.is_grpc()).and_then(grpc_status);
+            self.end_body(body, status.map_or(body.answer, Answer::of_grpc));
+        }
+    }
+
+    /// The body failed half-way.
+    pub(crate) fn body_failed(&mut self) {
+        if let Phase::Body(body) = self.phase {
+            self.end_body(body, Answer { outcome: Outcome::Failed, ..body.answer });
+        }
+    }
+
+    fn end_body(&mut self, body: BodyPhase, answer: Answer) {
+        let complete =
+            !matches!(answer.outcome, Outcome::Aborted | Outcome::Failed | Outcome::Panicked);
+        let size = body.declared.or(complete.then_some(body.counted));
+        let times = Times { latency_ns: body.latency_ns, duration_ns: Some(self.elapsed_ns()) };
+        self.end(answer.outcome, size, !answer.unimplemented, times);
+    }
+
+    /// The request ends without a response, or in the midst of one.
+    #[inline]
+    fn end_early(&mut self, outcome: Outcome) {
+        match self.phase {
+            Phase::Head => {
+                let latency_ns = self.elapsed_ns();
+                self.end(outcome, None, false, Times { latency_ns, duration_ns: None });
+            }
+            Phase::Body(body) => self.end_body(body, Answer { outcome, ..body.answer }),
+            Phase::Ended => {}
         }
     }
 
     #[inline]
-    fn end(&mut self, outcome: Outcome, size: Option<u64>, implemented: bool) {
-        if std::mem::replace(&mut self.ended, true) {
-            return;
-        }
-        let core = self.core;
-        let latency_ns = core.clock.elapsed_ns(self.started, core.clock.raw());
+    fn end(&mut self, outcome: Outcome, size: Option<u64>, confirmed: bool, times: Times) {
+        self.phase = Phase::Ended;
         let Some(scope) = &self.scope else { return };
-        // Only a response confirms that a gRPC method exists.
-        let confirmed = implemented
-            && matches!(outcome, Outcome::Completed | Outcome::ClientError | Outcome::ServerError);
+        let core = self.core;
         let filed = Filed {
             route: self.route.settle(core, confirmed),
             size_class: core.sizes.class_of(size),
             outcome,
         };
-        core.record(&scope.arms, scope.exposed(), filed, latency_ns);
+        core.record(&scope.arms, scope.exposed(), filed, times);
+    }
+
+    #[inline]
+    fn elapsed_ns(&self) -> u64 {
+        self.core.clock.elapsed_ns(self.started, self.core.clock.raw())
+    }
+
+    #[inline]
+    fn answer(&self, status: StatusCode, headers: &HeaderMap) -> Answer {
+        let grpc_status = if self.route.is_grpc() { grpc_status(headers) } else { None };
+        grpc_status.map_or_else(|| Answer::of_http(status), Answer::of_grpc)
     }
 }
 
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        self.end(Outcome::Cancelled, None, false);
+        match self.phase {
+            Phase::Ended => {}
+            Phase::Head => self.end_early(Outcome::Cancelled),
+            // Servers stop polling once they have all the bytes that the head declared.
+            Phase::Body(body) if body.declared == Some(body.counted) => self.body_end(None),
+            Phase::Body(_) => self.end_early(Outcome::Aborted),
+        }
     }
 }
 
-fn outcome_of_http(status: u16) -> Outcome {
-    match status {
-        400..=499 => Outcome::ClientError,
-        500.. => Outcome::ServerError,
-        _ => Outcome::Completed,
+impl Answer {
+    fn of_http(status: StatusCode) -> Self {
+        let outcome = match status.as_u16() {
+            400..=499 => Outcome::ClientError,
+            500.. => Outcome::ServerError,
+            _ => Outcome::Completed,
+        };
+        Self { outcome, unimplemented: false }
+    }
+
+    /// The codes by whose fault they are: 1 is a cancelled request, 3 (invalid argument), 5 (not
+    /// found), 6 (already exists), 7 (permission denied), 9 (failed precondition), 11 (out of
+    /// range) and 16 (unauthenticated) are the client's, the others the server's.
+    fn of_grpc(code: u32) -> Self {
+        const UNIMPLEMENTED: u32 = 12;
+        let outcome = match code {
+            0 => Outcome::Completed,
+            1 => Outcome::Cancelled,
+            3 | 5 | 6 | 7 | 9 | 11 | 16 => Outcome::ClientError,
+            _ => Outcome::ServerError,
+        };
+        Self { outcome, unimplemented: code == UNIMPLEMENTED }
     }
 }
 
-const UNIMPLEMENTED: u32 = 12;
-
-/// The status of a response that carries it in its head ("trailers only"); absent when it is yet
-/// to come in the trailers.
-fn grpc_status<B>(response: &Response<B>) -> Option<u32> {
-    response.headers().get("grpc-status")?.to_str().ok()?.parse().ok()
-}
-
-/// The codes by whose fault they are: 1 is a cancelled request, 3 (invalid argument), 5 (not
-/// found), 6 (already exists), 7 (permission denied), 9 (failed precondition), 11 (out of range)
-/// and 16 (unauthenticated) are the client's, the others the server's.
-fn outcome_of_grpc(code: u32) -> Outcome {
-    match code {
-        0 => Outcome::Completed,
-        1 => Outcome::Cancelled,
-        3 | 5 | 6 | 7 | 9 | 11 | 16 => Outcome::ClientError,
-        _ => Outcome::ServerError,
-    }
+/// The gRPC status in a head ("trailers only") or in trailers, if it is there.
+fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }

@@ -103,7 +103,7 @@ where
         let this = self.project();
         let Some(in_flight) = this.in_flight else { return this.inner.poll(cx) };
         let result = ready!(in_flight.run_observed(|| this.inner.poll(cx)));
-        in_flight.end_with(&result);
+        in_flight.end_at_head(&result);
         Poll::Ready(result)
     }
 }

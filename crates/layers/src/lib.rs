@@ -94,7 +94,9 @@ mod size;
 pub use assign::{AssignFuture, AssignLayer, AssignService};
 pub use assignments::{Assignments, SharedAssignments, current};
 pub use clock::MachineClock;
-pub use experiment::{ExperimentLayer, ExperimentService, ResponseFuture};
+pub use experiment::{
+    ExperimentLayer, ExperimentService, Extent, HeadOnly, MeasuredBody, ResponseFuture, WholeBody,
+};
 pub use experiments::{Config, Experiments};
 pub use handle::FlagHandle;
 pub use head::RequestHead;

@@ -80,6 +80,29 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// Keeps a copy of a scope that a layer further out entered up to date: when the guard is dropped,
+/// also by a panic, it takes over what was noted there.
+#[inline]
+pub(crate) fn observe(copy: &mut Option<Scope>) -> Observed<'_> {
+    Observed(copy)
+}
+
+/// See [`observe`].
+pub(crate) struct Observed<'a>(&'a mut Option<Scope>);
+
+impl Drop for Observed<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(copy) = self.0 {
+            let (core, id) = (copy.core, copy.id);
+            with(
+                |outer| std::ptr::eq(outer.core, core) && outer.id == id,
+                |outer| copy.clone_from(outer),
+            );
+        }
+    }
+}
+
 /// Runs `read` with the innermost scope that `wanted` accepts.
 #[inline]
 pub(crate) fn with<R>(

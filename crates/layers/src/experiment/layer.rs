@@ -1,8 +1,10 @@
 use std::fmt;
+use std::marker::PhantomData;
 
 use tower_layer::Layer;
 
 use super::ExperimentService;
+use super::body::{HeadOnly, WholeBody};
 use crate::core::Core;
 
 /// Assigns each request to the arms of all flags, times it, and records both together.
@@ -33,6 +35,20 @@ use crate::core::Core;
 /// | a panic passes through the inner `call` or `poll` | panicked |
 /// | the future is dropped before any of these | cancelled |
 ///
+/// With [`with_body`](ExperimentLayer::with_body) the request ends with the body of its response,
+/// its *duration* is recorded beside its latency, and there is more that can happen:
+///
+/// | what happens | outcome |
+/// |---|---|
+/// | the body ends, for gRPC with status OK in its trailers | as the response said |
+/// | the trailers carry another gRPC status | as that status says |
+/// | the body yields an error | failed |
+/// | a panic passes through its `poll_frame` | panicked |
+/// | it is dropped before its end | aborted |
+///
+/// Nothing can follow the head of a response to HEAD, of 204, 304, 1xx and a successful CONNECT;
+/// and `text/event-stream` goes on for as long as the client likes. Those requests end at the head.
+///
 /// Cancelled and panicked requests keep the time that they took so far. Leaving them out would
 /// flatter whichever arm loses its slowest requests.
 ///
@@ -49,25 +65,31 @@ use crate::core::Core;
 /// A future that is dropped before its end is recorded as cancelled, with the time so far.
 /// `poll_ready` is forwarded, and `call` calls the very service that was made ready.
 #[derive(Clone, Copy)]
-pub struct ExperimentLayer {
+pub struct ExperimentLayer<X = HeadOnly> {
     core: &'static Core,
+    extent: PhantomData<fn() -> X>,
 }
 
 impl ExperimentLayer {
     pub(crate) fn new(core: &'static Core) -> Self {
-        Self { core }
+        Self { core, extent: PhantomData }
+    }
+
+    /// The same layer, measuring bodies too: a request then ends with the body of its response.
+    pub fn with_body(self) -> ExperimentLayer<WholeBody> {
+        ExperimentLayer { core: self.core, extent: PhantomData }
     }
 }
 
-impl<S> Layer<S> for ExperimentLayer {
-    type Service = ExperimentService<S>;
+impl<S, X> Layer<S> for ExperimentLayer<X> {
+    type Service = ExperimentService<S, X>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ExperimentService::new(self.core, inner)
     }
 }
 
-impl fmt::Debug for ExperimentLayer {
+impl<X> fmt::Debug for ExperimentLayer<X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExperimentLayer").field("flags", &self.core.flags).finish_non_exhaustive()
     }

@@ -1,9 +1,11 @@
 //! The layer that assigns, times and records in one future: what most services use.
 
+mod body;
 mod future;
 mod layer;
 mod service;
 
+pub use body::{Extent, HeadOnly, MeasuredBody, WholeBody};
 pub use future::ResponseFuture;
 pub use layer::ExperimentLayer;
 pub use service::ExperimentService;

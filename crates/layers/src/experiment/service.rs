@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
@@ -6,6 +7,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::ResponseFuture;
+use super::body::{Extent, HeadOnly};
 use crate::assignments::Assignments;
 use crate::core::Core;
 use crate::end::InFlight;
@@ -15,14 +17,15 @@ use crate::scope::Scope;
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
-pub struct ExperimentService<S> {
+pub struct ExperimentService<S, X = HeadOnly> {
     core: &'static Core,
     inner: S,
+    extent: PhantomData<fn() -> X>,
 }
 
-impl<S> ExperimentService<S> {
+impl<S, X> ExperimentService<S, X> {
     pub(super) fn new(core: &'static Core, inner: S) -> Self {
-        Self { core, inner }
+        Self { core, inner, extent: PhantomData }
     }
 
     /// The service inside.
@@ -31,14 +34,15 @@ impl<S> ExperimentService<S> {
     }
 }
 
-impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for ExperimentService<S>
+impl<S, X, RequestBody, ResponseBody> Service<Request<RequestBody>> for ExperimentService<S, X>
 where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
     ResponseBody: Body,
+    X: Extent,
 {
-    type Response = S::Response;
+    type Response = Response<X::Body<ResponseBody>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, X>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -74,7 +78,7 @@ fn start<B>(core: &'static Core, request: &mut Request<B>) -> Option<InFlight> {
     Some(in_flight)
 }
 
-impl<S: fmt::Debug> fmt::Debug for ExperimentService<S> {
+impl<S: fmt::Debug, X> fmt::Debug for ExperimentService<S, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExperimentService").field("inner", &self.inner).finish_non_exhaustive()
     }

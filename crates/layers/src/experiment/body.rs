@@ -1,0 +1,132 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::end::InFlight;
+
+/// How much of a response is measured: [`HeadOnly`] or [`WholeBody`]. It is a type, so that a
+/// service whose bodies are not measured keeps its response type.
+pub trait Extent: sealed::Extent {}
+
+impl Extent for HeadOnly {}
+impl Extent for WholeBody {}
+
+/// A request ends when the head of its response is built. The response passes untouched.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeadOnly;
+
+/// A request ends with the body of its response, which is wrapped in a [`MeasuredBody`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WholeBody;
+
+/// What an [`Extent`] does, out of reach of other crates.
+#[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
+pub(super) mod sealed {
+    use super::{Body, InFlight, Response};
+
+    pub trait Extent {
+        type Body<B: Body>;
+
+        /// Ends the request, or hands it over to the body of the response.
+        fn settle<B: Body, E>(
+            in_flight: Option<InFlight>,
+            result: Result<Response<B>, E>,
+        ) -> Result<Response<Self::Body<B>>, E>;
+    }
+}
+
+#[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
+impl sealed::Extent for HeadOnly {
+    type Body<B: Body> = B;
+
+    #[inline]
+    fn settle<B: Body, E>(
+        in_flight: Option<InFlight>,
+        result: Result<Response<B>, E>,
+    ) -> Result<Response<B>, E> {
+        if let Some(mut in_flight) = in_flight {
+            in_flight.end_at_head(&result);
+        }
+        result
+    }
+}
+
+#[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
+impl sealed::Extent for WholeBody {
+    type Body<B: Body> = MeasuredBody<B>;
+
+    #[inline]
+    fn settle<B: Body, E>(
+        mut in_flight: Option<InFlight>,
+        result: Result<Response<B>, E>,
+    ) -> Result<Response<MeasuredBody<B>>, E> {
+        if let Some(in_flight) = &mut in_flight {
+            in_flight.enter_body(&result);
+        }
+        result.map(|response| response.map(|inner| MeasuredBody { inner, in_flight }))
+    }
+}
+
+pin_project! {
+    /// The body of a response whose request ends with it.
+    ///
+    /// Frames, trailers, errors, `is_end_stream` and `size_hint` are those of the inner body, so
+    /// the framing on the wire stays as it was. Flags may be consulted while the body is polled.
+    pub struct MeasuredBody<B> {
+        #[pin]
+        inner: B,
+        // Dropped before the end, it records an aborted request.
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<B> MeasuredBody<B> {
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+}
+
+impl<B: Body> Body for MeasuredBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let Some(in_flight) = this.in_flight else { return this.inner.poll_frame(cx) };
+        let frame = ready!(in_flight.run_scoped(|| this.inner.as_mut().poll_frame(cx)));
+        match &frame {
+            None => in_flight.body_end(None),
+            Some(Err(_)) => in_flight.body_failed(),
+            Some(Ok(frame)) => match frame.data_ref() {
+                // Servers do not poll for a `None` behind a frame that says it is the last one.
+                Some(data) => {
+                    in_flight.body_data(data.remaining() as u64, this.inner.is_end_stream());
+                }
+                None => in_flight.body_end(frame.trailers_ref()),
+            },
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B: std::fmt::Debug> std::fmt::Debug for MeasuredBody<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MeasuredBody").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
