@@ -1,0 +1,301 @@
+//! From snapshots to a report.
+
+use std::collections::BTreeMap;
+
+use latency_experiment_record::{Snapshot, Subject};
+use latency_experiment_stats::{self as stats, Alpha, e_bh};
+
+use crate::compare::{Figures, Pairing, Setting};
+use crate::comparison::{Comparison, Segment, Verdict};
+use crate::epochs::Epochs;
+use crate::reasons::{self, Doubt};
+use crate::report::{Population, Report, SCHEMA, Srm};
+use crate::split::split;
+use crate::traffic::{Layout, Route, Traffic};
+use crate::verdict::{Case, decide};
+use crate::{Error, Plan};
+
+/// Fewest requests per arm for a verdict.
+pub(crate) const FEWEST: u64 = 20;
+
+/// ln of the e-value from which a check of the arms' balance has failed.
+const UNBALANCED: f64 = 4.605_170_185_988_091; // ln 100
+
+/// False discovery rate over routes and variations.
+pub(crate) const ROUTES_FDR: f64 = 0.1;
+
+/// What the snapshots of one experiment say.
+///
+/// Snapshots of equal epochs, such as those of several instances, are merged; different epochs are
+/// compared each for itself and combined with weights, never pooled. The result does not depend on
+/// the order of the snapshots.
+///
+/// Fails without snapshots; on snapshots of different experiments or controls; where
+/// [`Snapshot::merge`] does, such as on requests counted twice; and on more than 2⁶³ requests in one
+/// arm. Too little data, a broken split or any other reason not to judge is no error: the report
+/// says it in words.
+///
+/// ```
+/// use latency_experiment_analysis::{Plan, Verdict, analyze};
+/// # use latency_experiment_record::*;
+/// # let now = jiff::Timestamp::UNIX_EPOCH;
+/// # let recorder = Recorder::new(Limits::default(), now);
+/// # let (experiment, _) = recorder.register(Experiment {
+/// #     name: "cached_whitelist".to_owned(),
+/// #     epoch: 1,
+/// #     fingerprint: Fingerprint(1),
+/// #     control: "control".to_owned(),
+/// #     arms: ["control", "variation"].map(|name| Arm { name: name.to_owned(), weight: 1 }).into(),
+/// #     subject: Subject::RequestId,
+/// #     coverage_bp: 10_000,
+/// # });
+/// // A recorder without any request so far: a report is still produced.
+/// let snapshot = recorder.snapshot(experiment, now);
+/// let report = analyze(&[snapshot], &Plan::default())?;
+/// let overall = report.overall().next().unwrap();
+/// assert_eq!(overall.verdict, Verdict::Withheld);
+/// assert_eq!(
+///     overall.reasons,
+///     ["too few: 0 requests of the control and 0 of the variation, at least 20 each are needed"],
+/// );
+/// # Ok::<(), latency_experiment_analysis::Error>(())
+/// ```
+pub fn analyze(snapshots: &[Snapshot], plan: &Plan) -> Result<Report, Error> {
+    let epochs = Epochs::try_new(snapshots)?;
+    let mut warnings = Vec::new();
+    let report = match report(&epochs, plan, &Layout::AsRecorded) {
+        Err(stats::Error::MixedBuckets { .. }) => {
+            warnings.push(reasons::COARSE.to_owned());
+            report(&epochs, plan, &Layout::coarse(&epochs))
+        }
+        report => report,
+    }?;
+    Ok(Report { warnings: [report.warnings, warnings].concat(), ..report })
+}
+
+fn report(epochs: &Epochs<'_>, plan: &Plan, layout: &Layout) -> Result<Report, stats::Error> {
+    let traffic = Traffic::try_new(epochs, layout)?;
+    let request_level = epochs.subject() == Subject::RequestId;
+    let setting = Setting { plan, epochs, request_level };
+    let srm = split(epochs)?;
+    let doubts = general_doubts(epochs, &srm);
+
+    let mut rows = Rows { setting: &setting, rows: Vec::new() };
+    let moved = rows.sizes_moved(&traffic);
+    rows.overall(&traffic)?;
+    for route in &traffic.routes {
+        rows.route(route, &traffic, &moved)?;
+    }
+    let comparisons = rows.judge(&doubts);
+
+    let latest = epochs.latest();
+    let times = epochs.snapshots.iter();
+    Ok(Report {
+        schema: SCHEMA.to_owned(),
+        experiment: latest.experiment.name.clone(),
+        epoch: latest.experiment.epoch,
+        epochs: epochs.numbers(),
+        control: latest.experiment.control.clone(),
+        alpha: plan.alpha(),
+        primary: plan.primary(),
+        tuned_for: plan.tuned_for(),
+        minimum_effect: plan.minimum_effect(),
+        equivalence_margin: plan.equivalence_margin(),
+        fixed_n: plan.fixed_n(),
+        started_at: times.clone().map(|s| s.started_at).min().unwrap_or(latest.started_at),
+        taken_at: times.map(|s| s.taken_at).max().unwrap_or(latest.taken_at),
+        population: traffic.population,
+        warnings: reasons::warnings(epochs, &traffic, &srm, moved.values().any(|moved| *moved)),
+        srm,
+        comparisons,
+    })
+}
+
+/// What forbids every verdict of the report.
+fn general_doubts(epochs: &Epochs<'_>, srm: &Srm) -> Vec<Doubt> {
+    let mut doubts: Vec<Doubt> = epochs
+        .mixed_fingerprints()
+        .into_iter()
+        .map(|(epoch, fingerprints)| Doubt::MixedFingerprints { epoch, fingerprints })
+        .collect();
+    if epochs.subject() != Subject::RequestId {
+        doubts.push(Doubt::Subject(epochs.subject()));
+    }
+    if srm.mismatch {
+        doubts.push(Doubt::Split);
+    }
+    if srm.exposed.as_ref().is_some_and(|exposed| exposed.mismatch) {
+        doubts.push(Doubt::ExposedSplit);
+    }
+    doubts
+}
+
+/// A comparison before its verdict.
+struct Row {
+    segment: Segment,
+    variation: usize,
+    population: Population,
+    figures: Figures,
+    doubts: Vec<Doubt>,
+}
+
+/// Builds the comparisons in the order of the report.
+struct Rows<'a> {
+    setting: &'a Setting<'a>,
+    rows: Vec<Row>,
+}
+
+impl Rows<'_> {
+    fn overall(&mut self, traffic: &Traffic<'_>) -> Result<(), stats::Error> {
+        for variation in self.setting.variations() {
+            let segments = traffic.analysed().map(|route| &route.total).collect();
+            let pairing = Pairing { segments, variation };
+            self.add(Segment::overall(), &pairing, traffic.population, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn route(
+        &mut self,
+        route: &Route<'_>,
+        traffic: &Traffic<'_>,
+        moved: &BTreeMap<usize, bool>,
+    ) -> Result<(), stats::Error> {
+        let Route { name, population, total, sizes } = route;
+        let consulted = *population == traffic.population;
+        let doubts = if consulted { Vec::new() } else { vec![Doubt::NeverConsulted] };
+        for variation in self.setting.variations() {
+            let pairing = Pairing { segments: vec![total], variation };
+            self.add(Segment::route(*name), &pairing, *population, doubts.clone())?;
+        }
+        let class = |tallies, variation| Pairing { segments: vec![tallies], variation };
+        let moved_here = |variation| {
+            let classes: Vec<Pairing<'_>> =
+                sizes.iter().map(|(_, tallies)| class(tallies, variation)).collect();
+            moved[&variation] || self.setting.sizes_log_e(&classes) >= UNBALANCED
+        };
+        let moved: Vec<(usize, bool)> =
+            self.setting.variations().map(|variation| (variation, moved_here(variation))).collect();
+        for (size, tallies) in sizes {
+            for (variation, moved) in &moved {
+                let mut doubts = doubts.clone();
+                if *moved {
+                    doubts.push(Doubt::SizesMoved);
+                }
+                let pairing = class(tallies, *variation);
+                self.add(Segment::size(*name, *size), &pairing, *population, doubts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// By variation, whether the sizes of all responses together differ between the arms.
+    fn sizes_moved(&self, traffic: &Traffic<'_>) -> BTreeMap<usize, bool> {
+        let moved = |variation: usize| {
+            let mut classes: BTreeMap<&str, Pairing<'_>> = BTreeMap::new();
+            for (size, tallies) in traffic.analysed().flat_map(|route| &route.sizes) {
+                classes
+                    .entry(size)
+                    .or_insert_with(|| Pairing { segments: Vec::new(), variation })
+                    .segments
+                    .push(tallies);
+            }
+            let classes: Vec<Pairing<'_>> = classes.into_values().collect();
+            self.setting.sizes_log_e(&classes) >= UNBALANCED
+        };
+        self.setting.variations().map(|variation| (variation, moved(variation))).collect()
+    }
+
+    fn add(
+        &mut self,
+        segment: Segment,
+        pairing: &Pairing<'_>,
+        population: Population,
+        mut doubts: Vec<Doubt>,
+    ) -> Result<(), stats::Error> {
+        let figures = self.setting.figures(pairing, segment.is_overall())?;
+        if figures.n.control.min(figures.n.variation) < FEWEST {
+            doubts.push(Doubt::TooFew);
+        }
+        if figures.censoring_log_e >= UNBALANCED {
+            doubts.push(Doubt::UnbalancedCensoring);
+        }
+        let variation = pairing.variation;
+        self.rows.push(Row { segment, variation, population, figures, doubts });
+        Ok(())
+    }
+
+    /// The comparisons with their verdicts.
+    fn judge(self, general: &[Doubt]) -> Vec<Comparison> {
+        let confirmed = self.confirmed_routes();
+        let compared = confirmed.iter().flatten().count();
+        self.rows
+            .into_iter()
+            .zip(confirmed)
+            .map(|(mut row, confirmed)| {
+                row.doubts.splice(0..0, general.iter().cloned());
+                row.judge(self.setting, confirmed, compared)
+            })
+            .collect()
+    }
+
+    /// For each route that consulted the flag, whether e-BH over routes and variations rejects it;
+    /// `None` for the other rows, which are not among the hypotheses.
+    fn confirmed_routes(&self) -> Vec<Option<bool>> {
+        let hypothesis =
+            |row: &Row| row.segment.is_route() && !row.doubts.contains(&Doubt::NeverConsulted);
+        let log_e: Vec<f64> =
+            self.rows.iter().filter(|row| hypothesis(row)).map(|row| row.figures.log_e).collect();
+        let fdr = Alpha::new(ROUTES_FDR).expect("the rate is strictly between 0 and 1");
+        let mut rejected = e_bh(&log_e, fdr).into_iter();
+        self.rows.iter().map(|row| if hypothesis(row) { rejected.next() } else { None }).collect()
+    }
+}
+
+impl Row {
+    fn judge(self, setting: &Setting<'_>, confirmed: Option<bool>, compared: usize) -> Comparison {
+        let Self { segment, variation, population, figures, doubts } = self;
+        let plan = setting.plan;
+        let case = Case {
+            withheld: !doubts.is_empty(),
+            lifts: figures.lifts.clone(),
+            minimum_effect: plan.minimum_effect(),
+            equivalence_margin: plan.equivalence_margin(),
+            confirmed: confirmed.unwrap_or(true),
+        };
+        let verdict = decide(&case);
+        let rejected = match confirmed {
+            _ if case.withheld => false,
+            Some(rejected) => rejected,
+            None => segment.is_overall() && figures.primary_rejected,
+        };
+        let undecided = verdict == Verdict::Undecided;
+        let mut comparison = Comparison {
+            segment,
+            variation: setting.epochs.arms[variation].clone(),
+            requests_needed: undecided
+                .then(|| setting.requests_needed(&figures, variation))
+                .flatten(),
+            e_value: setting.request_level.then(|| figures.log_e.exp().min(f64::MAX)),
+            n: figures.n,
+            quantiles: figures.quantiles,
+            mean: figures.mean,
+            mann_whitney: figures.mann_whitney,
+            errors: figures.errors,
+            censored: figures.censored,
+            common_ratio: figures.common_ratio,
+            population,
+            dropped_share: figures.dropped_share,
+            information: figures.information,
+            rejected,
+            verdict,
+            reasons: Vec::new(),
+        };
+        comparison.reasons = if case.withheld {
+            doubts.iter().map(|doubt| doubt.words(&comparison)).collect()
+        } else {
+            reasons::reasons(&comparison, &case, plan, compared)
+        };
+        comparison
+    }
+}

@@ -1,0 +1,83 @@
+//! Whether the arms are alike in what the flag should not change: who gives up, and sizes.
+
+use latency_experiment_record::Outcome;
+use latency_experiment_stats::{Alternative, BaseRate, LabelCounts, average_log_e, label_log_e};
+
+use crate::compare::{CONTROL, Pairing, Setting};
+use crate::traffic::Tally;
+
+/// Outcomes of requests that the client or a timeout ended.
+const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
+
+impl Setting<'_> {
+    /// ln E against the arms having the same share of cancelled and aborted requests.
+    pub(crate) fn censoring_log_e(&self, pairing: &Pairing<'_>) -> f64 {
+        let counts = self.label_counts(
+            pairing.variation,
+            |epoch, arm| pairing.sum(epoch, arm, |tally| tally.outcomes.count(&CENSORED)),
+            |epoch, arm| pairing.sum(epoch, arm, |tally| tally.outcomes.ended()),
+        );
+        label_log_e(&counts, BaseRate::P99, Alternative::TwoSided)
+    }
+
+    /// ln E against the arms having the same sizes: the average over the classes, which are given
+    /// with the segments of each, of the e-values for "the response is of this class".
+    pub(crate) fn sizes_log_e(&self, classes: &[Pairing<'_>]) -> f64 {
+        let [first, _, ..] = classes else { return 0.0 };
+        let measured = |class: &Pairing<'_>, epoch: usize, arm: usize| {
+            class.sum(epoch, arm, |tally| tally.outcomes.answered())
+        };
+        let log_e: Vec<(f64, f64)> = classes
+            .iter()
+            .map(|class| {
+                let counts = self.label_counts(
+                    first.variation,
+                    |epoch, arm| measured(class, epoch, arm),
+                    |epoch, arm| {
+                        classes
+                            .iter()
+                            .fold(0, |sum, one| sum.saturating_add(measured(one, epoch, arm)))
+                    },
+                );
+                // A class may be common or rare: one base rate would be blind to the other kind.
+                let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
+                let log_e =
+                    rates.map(|rate| (1.0, label_log_e(&counts, rate, Alternative::TwoSided)));
+                (1.0, average_log_e(log_e))
+            })
+            .collect();
+        average_log_e(log_e)
+    }
+
+    /// Bad and other requests of both arms in the epochs in which both have weight. None when
+    /// requests are not the subjects: labels would not be independent.
+    fn label_counts(
+        &self,
+        variation: usize,
+        bad: impl Fn(usize, usize) -> u64,
+        all: impl Fn(usize, usize) -> u64,
+    ) -> Vec<LabelCounts> {
+        let epochs = if self.request_level { self.epochs.snapshots.len() } else { 0 };
+        (0..epochs)
+            .filter_map(|epoch| {
+                let ok = |arm| all(epoch, arm).saturating_sub(bad(epoch, arm));
+                Some(LabelCounts {
+                    share: self.share(epoch, variation)?,
+                    bad_control: bad(epoch, CONTROL),
+                    bad_variation: bad(epoch, variation),
+                    ok_control: ok(CONTROL),
+                    ok_variation: ok(variation),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Pairing<'_> {
+    /// The sum of a count over the segments, in one epoch and arm.
+    fn sum(&self, epoch: usize, arm: usize, count: impl Fn(&Tally) -> u64) -> u64 {
+        self.segments
+            .iter()
+            .fold(0, |sum, tallies| sum.saturating_add(count(tallies.get(epoch, arm))))
+    }
+}

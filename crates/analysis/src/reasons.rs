@@ -1,0 +1,247 @@
+//! The reasons of a verdict in words, with figures.
+
+use latency_experiment_record::Subject;
+
+use crate::Plan;
+use crate::analyze::{FEWEST, ROUTES_FDR};
+use crate::comparison::{Comparison, QuantileComparison, Verdict};
+use crate::epochs::Epochs;
+use crate::report::{Population, Srm};
+use crate::traffic::Traffic;
+use crate::verdict::{Case, Lifts};
+use crate::words;
+
+/// Why no verdict may be given.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Doubt {
+    /// One epoch was recorded under several allocations.
+    MixedFingerprints { epoch: u64, fingerprints: Vec<String> },
+    /// Requests are not assigned independently of each other.
+    Subject(Subject),
+    /// The arms did not get the requests that their weights allot.
+    Split,
+    /// The arms consulted the flag unequally often.
+    ExposedSplit,
+    /// No request of the route consulted the flag.
+    NeverConsulted,
+    /// An arm has less than 20 requests.
+    TooFew,
+    /// Clients gave up more often in one arm.
+    UnbalancedCensoring,
+    /// The variation changes sizes, so that size classes of the arms hold different requests.
+    SizesMoved,
+}
+
+impl Doubt {
+    pub(crate) fn words(&self, comparison: &Comparison) -> String {
+        match self {
+            Self::MixedFingerprints { epoch, fingerprints } => format!(
+                "mixed fingerprints: epoch {epoch} was recorded under {} different allocations ({})",
+                fingerprints.len(),
+                words::list(fingerprints)
+            ),
+            Self::Subject(Subject::TimeSlice) => {
+                "time slices: requests of one block share their arm, so request-level tests are refused"
+                    .to_owned()
+            }
+            Self::Subject(_) => {
+                "sticky: requests of one subject share their arm, so request-level tests are refused"
+                    .to_owned()
+            }
+            Self::Split => {
+                "sample ratio mismatch: the arms did not get the requests that their weights allot"
+                    .to_owned()
+            }
+            Self::ExposedSplit => {
+                "sample ratio mismatch of the exposed requests: the arms did not consult the flag equally often"
+                    .to_owned()
+            }
+            Self::NeverConsulted => {
+                "never consulted: no request of this route consulted the flag".to_owned()
+            }
+            Self::TooFew => format!(
+                "too few: {} requests of the control and {} of the variation, at least {FEWEST} each are needed",
+                words::count(comparison.n.control),
+                words::count(comparison.n.variation)
+            ),
+            Self::UnbalancedCensoring => {
+                let share = |share: Option<f64>| words::percent(share.unwrap_or_default());
+                format!(
+                    "unbalanced censoring: clients gave up unequally often ({} of the control's requests and {} of the variation's were cancelled), so the rest cannot be compared",
+                    share(comparison.censored.control),
+                    share(comparison.censored.variation)
+                )
+            }
+            Self::SizesMoved => {
+                "sizes moved: the variation changes the size of responses, so the classes of the arms hold different requests"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// Why the verdict of a comparison that is not withheld is what it is.
+pub(crate) fn reasons(
+    comparison: &Comparison,
+    case: &Case,
+    plan: &Plan,
+    compared: usize,
+) -> Vec<String> {
+    let mut reasons = match comparison.verdict {
+        Verdict::Equivalent => vec![equivalent(comparison, plan)],
+        Verdict::Undecided => undecided(comparison, case, plan, compared),
+        _ => decided(comparison, case),
+    };
+    if comparison.segment.size.is_some() && comparison.verdict != Verdict::Undecided {
+        reasons.push(
+            "descriptive only: the response's size is not fixed before the arm is".to_owned(),
+        );
+    }
+    if comparison.dropped_share > 0.0 {
+        reasons.push(format!(
+            "{} of the requests could not be compared: their route and epoch has data in one arm only",
+            words::percent(comparison.dropped_share)
+        ));
+    }
+    reasons
+}
+
+/// The quantiles that are credibly different.
+fn decided(comparison: &Comparison, case: &Case) -> Vec<String> {
+    let minimum = case.minimum_effect;
+    let pairs = comparison.quantiles.iter().zip(&case.lifts);
+    pairs
+        .filter_map(|(quantile, lifts)| {
+            let QuantileComparison { q, lift, .. } = quantile;
+            let slower = lifts.is_slower(minimum);
+            if slower && lifts.answered.lower <= minimum {
+                Some(by_failures(*q, lifts))
+            } else if slower || lifts.is_faster(minimum) {
+                Some(words::change(*q, *lift))
+            } else {
+                None
+            }
+        })
+        .collect()
+}
+
+fn by_failures(q: f64, lifts: &Lifts) -> String {
+    format!(
+        "{} is at least {} higher when failed and cancelled requests count as slower than every answer",
+        words::quantile(q),
+        words::percent(lifts.with_failures.lower)
+    )
+}
+
+fn equivalent(comparison: &Comparison, plan: &Plan) -> String {
+    let names: Vec<String> =
+        comparison.quantiles.iter().map(|quantile| words::quantile(quantile.q)).collect();
+    let margin = plan.equivalence_margin().unwrap_or_default();
+    format!("{} differ by less than {}", words::list(&names), words::round_percent(margin))
+}
+
+fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let name = words::quantile(plan.primary());
+    let primary = comparison.quantiles.iter().find(|quantile| quantile.q == plan.primary());
+    if let Some(primary) = primary {
+        let range = words::between(primary.lift);
+        reasons.push(match range.as_str() {
+            "anything" => format!("the requests do not bound {name} yet"),
+            _ => format!("{name} is {range}"),
+        });
+    }
+    let seen = case
+        .lifts
+        .iter()
+        .any(|lifts| lifts.is_slower(case.minimum_effect) || lifts.is_faster(case.minimum_effect));
+    if seen && !case.confirmed {
+        reasons.push(format!(
+            "a difference shows, but {compared} routes and variations are compared, and among so many its evidence at {name} is not enough (e-BH at {})",
+            words::round_percent(ROUTES_FDR)
+        ));
+    }
+    let hidden = comparison.quantiles.iter().zip(&case.lifts).find(|(_, lifts)| {
+        lifts.answered.upper < -case.minimum_effect && !lifts.is_faster(case.minimum_effect)
+    });
+    if let Some((quantile, _)) = hidden {
+        reasons.push(format!(
+            "{} is lower among the answered requests, but not when failed and cancelled ones count as slower than every answer",
+            words::quantile(quantile.q)
+        ));
+    }
+    let change = words::round_percent(plan.planned_change());
+    match comparison.requests_needed {
+        Some(0) => reasons.push(format!(
+            "the requests suffice to settle a {change} difference at {name}: what there is, is probably smaller"
+        )),
+        Some(needed) => reasons.push(format!(
+            "needs about {} more requests to settle a {change} difference at {name}",
+            words::about(needed)
+        )),
+        None => {}
+    }
+    reasons
+}
+
+/// Said once, when histograms had to be coarsened.
+pub(crate) const COARSE: &str = "the histograms have buckets of different width and were reduced to the coarser ones, which widens intervals";
+
+/// What concerns the whole report.
+pub(crate) fn warnings(
+    epochs: &Epochs<'_>,
+    traffic: &Traffic<'_>,
+    srm: &Srm,
+    sizes_moved: bool,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if epochs.arms.len() < 2 {
+        warnings.push("only the control has weight: there is nothing to compare".to_owned());
+    }
+    if traffic.routes.is_empty() {
+        warnings.push("no request has ended yet".to_owned());
+    } else if traffic.population == Population::Assigned {
+        warnings
+            .push("no request consulted the flag: all assigned requests are compared".to_owned());
+    }
+    if epochs.subject() != Subject::RequestId {
+        warnings.push(format!(
+            "the subject is {}: the split is not tested and estimates have no intervals, because requests are not independent of each other",
+            epochs.subject()
+        ));
+    } else if !traffic.routes.is_empty() && srm.observed.values().all(|count| *count == 0) {
+        warnings.push("no assignment was counted: the split cannot be tested".to_owned());
+    }
+    if sizes_moved {
+        warnings.push(
+            "sizes moved: the arms' responses differ in size, so comparisons by size class are withheld"
+                .to_owned(),
+        );
+    }
+    let numbers = epochs.numbers();
+    if numbers.len() > 1 {
+        let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        warnings.push(format!(
+            "epochs {} are compared each for itself and combined, never pooled",
+            words::list(&numbers)
+        ));
+    }
+    let sum = |count: fn(&latency_experiment_record::Counters) -> u64| {
+        epochs.snapshots.iter().fold(0_u64, |sum, s| sum.saturating_add(count(&s.counters)))
+    };
+    let coarsened = sum(|counters| counters.coarsened);
+    if coarsened > 0 {
+        warnings.push(format!(
+            "{} requests were recorded coarsely because the memory for histograms was spent",
+            words::count(coarsened)
+        ));
+    }
+    let overflow = sum(|counters| counters.overflow_series);
+    if overflow > 0 {
+        warnings.push(format!(
+            "{} series share the route `_overflow` because the table of series was full",
+            words::count(overflow)
+        ));
+    }
+    warnings
+}
