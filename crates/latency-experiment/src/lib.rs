@@ -65,8 +65,8 @@ pub use latency_experiment_analysis::{Comparison, Plan, Report, Verdict};
 pub use latency_experiment_flags::{Error, Flag, FlagSet};
 pub use latency_experiment_layers::{
     AssignLayer, Assignments, Config, ExperimentLayer, Experiments, FlagHandle, LatencyLayer,
-    MeasuredBody, RequestHead, RequestId, RouteSource, SharedAssignments, SizeClasses, WholeBody,
-    current,
+    MeasuredBody, RequestHead, RequestId, RequestIdCounts, RequestIds, RouteSource,
+    SharedAssignments, SizeClasses, WholeBody, current,
 };
 pub use latency_experiment_record::{Clock, Limits, Snapshot};
 

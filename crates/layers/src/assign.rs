@@ -12,7 +12,6 @@ use tower_service::Service;
 use crate::assignments::Assignments;
 use crate::core::Core;
 use crate::head::RequestHead;
-use crate::request_id::RequestId;
 use crate::scope::{self, Scope};
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that assigns.
@@ -70,10 +69,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut scope = assign(self.core, RequestHead::of(&request));
-        if let Some(scope) = scope.as_ref().filter(|_| self.core.request_extension) {
-            request.extensions_mut().insert(Assignments::of(scope));
-        }
+        let mut scope = assign(self.core, &mut request);
         let inner = {
             let _entered = scope::enter(&mut scope);
             self.inner.call(request)
@@ -82,11 +78,21 @@ where
     }
 }
 
-fn assign(core: &'static Core, head: RequestHead<'_>) -> Option<Scope> {
-    core.takes_part(head).then(|| {
-        let id = RequestId::generate();
-        Scope::new(core, id, core.assign(id, head))
-    })
+/// Evaluates the flags for a request, unless it takes no part, and tells the request.
+#[inline]
+pub(crate) fn assign<B>(core: &'static Core, request: &mut Request<B>) -> Option<Scope> {
+    let head = RequestHead::of(request);
+    if !core.takes_part(head) {
+        return None;
+    }
+    let id = core.request_ids.identify(head);
+    let arms = core.assign(&id, head);
+    let scope = Scope::new(core, id, arms);
+    core.request_ids.tell_request(&scope.id, request.headers_mut());
+    if core.request_extension {
+        request.extensions_mut().insert(Assignments::of(&scope));
+    }
+    Some(scope)
 }
 
 impl<F: Future> Future for AssignFuture<F> {

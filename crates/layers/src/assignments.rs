@@ -16,10 +16,10 @@ use crate::scope::{self, Scope};
 /// It is what [`current`] returns; an axum handler takes it as an extractor (feature `axum`); and
 /// a layer puts it into the request's extensions when asked to. For one flag on a hot path a
 /// [`FlagHandle`](crate::FlagHandle) is faster, because it is not looked up by name.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Assignments(Option<View>);
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct View {
     core: &'static Core,
     id: RequestId,
@@ -37,7 +37,7 @@ pub fn current() -> Assignments {
 impl View {
     #[inline]
     fn of(scope: &Scope) -> Self {
-        Self { core: scope.core, id: scope.id, arms: scope.arms }
+        Self { core: scope.core, id: scope.id.clone(), arms: scope.arms }
     }
 
     fn in_scope<R>(&self, read: impl FnOnce(&mut Scope) -> R) -> Option<R> {
@@ -53,7 +53,7 @@ impl Assignments {
 
     /// The ID of the request; `None` outside a request.
     pub fn request_id(&self) -> Option<RequestId> {
-        self.0.as_ref().map(|view| view.id)
+        self.0.as_ref().map(|view| view.id.clone())
     }
 
     /// The variation of the flag with this name, which counts as consulting it; `None` outside a
@@ -79,7 +79,7 @@ impl Assignments {
     /// Call it on the request's own task.
     pub fn share(&self) -> SharedAssignments {
         let exposed = self.0.as_ref().and_then(|view| view.in_scope(Scope::share));
-        SharedAssignments { assignments: *self, exposed: exposed.unwrap_or_default() }
+        SharedAssignments { assignments: self.clone(), exposed: exposed.unwrap_or_default() }
     }
 
     fn consult(
@@ -142,7 +142,7 @@ impl<S: Sync> axum::extract::FromRequestParts<S> for Assignments {
         Ok(if current.0.is_some() {
             current
         } else {
-            parts.extensions.get().copied().unwrap_or_default()
+            parts.extensions.get().cloned().unwrap_or_default()
         })
     }
 }

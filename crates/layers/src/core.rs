@@ -12,6 +12,7 @@ use latency_experiment_record::{
 use crate::clock::AnyClock;
 use crate::head::RequestHead;
 use crate::request_id::RequestId;
+use crate::request_ids::IdSource;
 use crate::route::{MethodLabel, RouteSource, Source};
 use crate::route_table::{Route, RouteTable};
 use crate::size::SizeClasses;
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) route_source: RouteSource,
     pub(crate) sizes: SizeClasses,
     pub(crate) filter: Option<Filter>,
+    pub(crate) request_ids: IdSource,
     pub(crate) request_extension: bool,
     pub(crate) consults_without_scope: AtomicU64,
 }
@@ -136,12 +138,13 @@ impl Core {
 
     /// Evaluates all flags for a request and counts the assignments.
     #[inline]
-    pub(crate) fn assign(&self, id: RequestId, head: RequestHead<'_>) -> Arms {
-        let subject = id.to_text();
+    pub(crate) fn assign(&self, id: &RequestId, head: RequestHead<'_>) -> Arms {
+        let mut digits = [0; 32];
+        let subject = id.text(&mut digits);
         let mut arms = self.outside();
         self.recorder.write(|writer| {
             for ((index, _), tables) in self.flags.iter().zip(&self.experiments) {
-                let Assignment { variation, reason } = self.flags.evaluate(index, &subject, &head);
+                let Assignment { variation, reason } = self.flags.evaluate(index, subject, &head);
                 let role = match reason {
                     Reason::Split => Role::Arm,
                     Reason::Override => Role::Forced,

@@ -126,9 +126,10 @@ impl InFlight {
 
     /// The service resolved, and the body is not measured: the request has ended.
     #[inline]
-    pub(crate) fn end_at_head<B: Body, E>(&mut self, result: &Result<Response<B>, E>) {
+    pub(crate) fn end_at_head<B: Body, E>(&mut self, result: &mut Result<Response<B>, E>) {
         match result {
             Ok(response) => {
+                self.tell(response);
                 let answer = self.answer(response.status(), response.headers());
                 let size = size::size_of(response, self.method == BodilessMethod::Head);
                 let latency_ns = self.elapsed_ns();
@@ -145,8 +146,9 @@ impl InFlight {
 
     /// The service resolved, and the body is measured: the request has ended unless there is a
     /// body to wait for.
-    pub(crate) fn enter_body<B: Body, E>(&mut self, result: &Result<Response<B>, E>) {
+    pub(crate) fn enter_body<B: Body, E>(&mut self, result: &mut Result<Response<B>, E>) {
         let Ok(response) = result else { return self.end_early(Outcome::Failed) };
+        self.tell(response);
         let body = BodyPhase {
             latency_ns: self.elapsed_ns(),
             answer: self.answer(response.status(), response.headers()),
@@ -159,6 +161,14 @@ impl InFlight {
         } else if self.ends_at_head(response) {
             let times = Times { latency_ns: body.latency_ns, duration_ns: Some(body.latency_ns) };
             self.end(body.answer.outcome, body.declared, !body.answer.unimplemented, times);
+        }
+    }
+
+    /// Adds to the response what its headers were asked to say.
+    #[inline]
+    fn tell<B>(&self, response: &mut Response<B>) {
+        if let Some(scope) = &self.scope {
+            self.core.request_ids.tell_response(&scope.id, response.headers_mut());
         }
     }
 

@@ -12,6 +12,7 @@ use latency_experiment_record::{
 use crate::clock::{AnyClock, MachineClock};
 use crate::core::{Core, Filter, FlagTables};
 use crate::head::RequestHead;
+use crate::request_ids::{IdSource, RequestIdCounts, RequestIds};
 use crate::route::RouteSource;
 use crate::route_table::RouteTable;
 use crate::size::SizeClasses;
@@ -24,6 +25,7 @@ pub struct Config {
     max_routes: usize,
     sizes: SizeClasses,
     filter: Option<Filter>,
+    request_ids: RequestIds,
     request_extension: bool,
     limits: Limits,
     clock: AnyClock,
@@ -38,6 +40,7 @@ impl Config {
             max_routes: 1_000,
             sizes: SizeClasses::default(),
             filter: None,
+            request_ids: RequestIds::default(),
             request_extension: false,
             limits: Limits::default(),
             clock: AnyClock::Machine(MachineClock::new()),
@@ -76,6 +79,13 @@ impl Config {
         self
     }
 
+    /// Where request IDs come from and who is told; by default they are generated and stay inside.
+    #[must_use]
+    pub fn with_request_ids(mut self, request_ids: RequestIds) -> Self {
+        self.request_ids = request_ids;
+        self
+    }
+
     /// Whether to put [`Assignments`](crate::Assignments) into the request's extensions, for code
     /// that has the request but is not in its scope. It costs an allocation per request; off by
     /// default.
@@ -102,12 +112,22 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { flags, route_source, max_routes, sizes, request_extension, limits, .. } = self;
+        let Self {
+            flags,
+            route_source,
+            max_routes,
+            sizes,
+            request_ids,
+            request_extension,
+            limits,
+            ..
+        } = self;
         f.debug_struct("Config")
             .field("flags", flags)
             .field("route_source", route_source)
             .field("max_routes", max_routes)
             .field("sizes", sizes)
+            .field("request_ids", request_ids)
             .field("request_extension", request_extension)
             .field("limits", limits)
             .finish_non_exhaustive()
@@ -132,6 +152,7 @@ impl Experiments {
             max_routes,
             sizes,
             filter,
+            request_ids,
             request_extension,
             limits,
             clock,
@@ -154,6 +175,7 @@ impl Experiments {
             route_source,
             sizes,
             filter,
+            request_ids: IdSource::new(request_ids),
             request_extension,
             consults_without_scope: AtomicU64::new(0),
         };
@@ -197,6 +219,11 @@ impl Experiments {
             flag.name()
         );
         self.core.recorder.snapshot(self.core.experiments[flag.index.get()].id, Timestamp::now())
+    }
+
+    /// How the IDs of requests came about. All zero unless a client's header is trusted.
+    pub fn request_id_counts(self) -> RequestIdCounts {
+        self.core.request_ids.counts()
     }
 
     /// How often a flag was asked outside any request: by a background task, or by code that the

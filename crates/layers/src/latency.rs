@@ -102,8 +102,8 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(in_flight) = this.in_flight else { return this.inner.poll(cx) };
-        let result = ready!(in_flight.run_observed(|| this.inner.poll(cx)));
-        in_flight.end_at_head(&result);
+        let mut result = ready!(in_flight.run_observed(|| this.inner.poll(cx)));
+        in_flight.end_at_head(&mut result);
         Poll::Ready(result)
     }
 }

@@ -2,14 +2,24 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-/// 128 random bits, written as 32 lower-case hexadecimal digits. The text is what is hashed,
-/// shown and logged.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(u128);
+/// The ID of a request: by default 128 random bits, written as 32 lower-case hexadecimal digits;
+/// the text that the client sent where its header is trusted (see
+/// [`RequestIds`](crate::RequestIds)).
+///
+/// The text, which is what `Display` shows, is what flags hash.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(Repr);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Repr {
+    Generated([u64; 2]),
+    Sent(Arc<str>),
+}
 
 thread_local! {
     // Seeded from the operating system. It has to be fast and evenly spread, not secret: a request
@@ -22,24 +32,40 @@ impl RequestId {
     #[inline]
     pub(crate) fn generate() -> Self {
         let from_this_thread = GENERATOR.try_with(|generator| {
-            generator
-                .borrow_mut()
-                .get_or_insert_with(|| SmallRng::from_rng(&mut rand::rng()))
-                .random()
+            let mut generator = generator.borrow_mut();
+            let generator = generator.get_or_insert_with(|| SmallRng::from_rng(&mut rand::rng()));
+            [generator.random(), generator.random()]
         });
         // While a thread is being torn down its generator is gone.
-        Self(from_this_thread.unwrap_or_else(|_| rand::rng().random()))
+        Self(Repr::Generated(from_this_thread.unwrap_or_else(|_| rand::rng().random())))
     }
 
-    /// The ID as its 32 digits.
-    #[inline]
-    pub fn to_text(self) -> [u8; 32] {
-        let mut text = [0; 32];
-        for (digits, shift) in text.chunks_exact_mut(8).zip([96, 64, 32, 0]) {
-            digits.copy_from_slice(&hex_digits((self.0 >> shift) as u32));
-        }
-        text
+    /// The ID that a client sent.
+    pub(crate) fn sent(text: &str) -> Self {
+        Self(Repr::Sent(text.into()))
     }
+
+    /// The text of the ID. `digits` is where that of a generated one is written.
+    #[inline]
+    pub(crate) fn text<'a>(&'a self, digits: &'a mut [u8; 32]) -> &'a [u8] {
+        match &self.0 {
+            Repr::Generated(words) => {
+                *digits = to_digits(*words);
+                digits
+            }
+            Repr::Sent(text) => text.as_bytes(),
+        }
+    }
+}
+
+#[inline]
+fn to_digits([high, low]: [u64; 2]) -> [u8; 32] {
+    let mut digits = [0; 32];
+    let words = [high >> 32, high, low >> 32, low];
+    for (eight, word) in digits.chunks_exact_mut(8).zip(words) {
+        eight.copy_from_slice(&hex_digits(word as u32));
+    }
+    digits
 }
 
 /// The eight hexadecimal digits of a word, all at once.
@@ -57,7 +83,10 @@ fn hex_digits(word: u32) -> [u8; 8] {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        match &self.0 {
+            Repr::Generated([high, low]) => write!(f, "{high:016x}{low:016x}"),
+            Repr::Sent(text) => f.write_str(text),
+        }
     }
 }
 
@@ -70,16 +99,20 @@ impl fmt::Debug for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn the_text_is_what_is_displayed() {
-        for bits in [0, u128::MAX, 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210] {
-            assert_eq!(RequestId(bits).to_text(), *RequestId(bits).to_string().as_bytes());
+        let text_of = |id: RequestId| String::from_utf8(id.text(&mut [0; 32]).to_vec()).unwrap();
+        for words in [[0, 0], [u64::MAX; 2], [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]] {
+            let id = RequestId(Repr::Generated(words));
+            assert_eq!(text_of(id.clone()), id.to_string());
         }
         for _ in 0..1_000 {
             let id = RequestId::generate();
-            assert_eq!(id.to_text(), *id.to_string().as_bytes());
+            assert_eq!((text_of(id.clone()), id.to_string().len()), (id.to_string(), 32));
         }
+        assert_eq!(text_of(RequestId::sent("req-7")), "req-7");
     }
 
     #[test]
@@ -91,10 +124,8 @@ mod tests {
                 })
             })
             .collect();
-        let mut ids: Vec<_> =
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).map(|id| id.0).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let ids: HashSet<_> =
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(ids.len(), 40_000);
     }
 }

@@ -94,11 +94,11 @@ impl Drop for Observed<'_> {
     #[inline]
     fn drop(&mut self) {
         if let Some(copy) = self.0 {
-            let (core, id) = (copy.core, copy.id);
-            with(
-                |outer| std::ptr::eq(outer.core, core) && outer.id == id,
-                |outer| copy.clone_from(outer),
-            );
+            with_core(copy.core, |outer| {
+                if outer.id == copy.id {
+                    copy.clone_from(outer);
+                }
+            });
         }
     }
 }

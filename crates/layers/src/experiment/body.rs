@@ -46,10 +46,10 @@ impl sealed::Extent for HeadOnly {
     #[inline]
     fn settle<B: Body, E>(
         in_flight: Option<InFlight>,
-        result: Result<Response<B>, E>,
+        mut result: Result<Response<B>, E>,
     ) -> Result<Response<B>, E> {
         if let Some(mut in_flight) = in_flight {
-            in_flight.end_at_head(&result);
+            in_flight.end_at_head(&mut result);
         }
         result
     }
@@ -62,10 +62,10 @@ impl sealed::Extent for WholeBody {
     #[inline]
     fn settle<B: Body, E>(
         mut in_flight: Option<InFlight>,
-        result: Result<Response<B>, E>,
+        mut result: Result<Response<B>, E>,
     ) -> Result<Response<MeasuredBody<B>>, E> {
         if let Some(in_flight) = &mut in_flight {
-            in_flight.enter_body(&result);
+            in_flight.enter_body(&mut result);
         }
         result.map(|response| response.map(|inner| MeasuredBody { inner, in_flight }))
     }

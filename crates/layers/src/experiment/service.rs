@@ -8,12 +8,10 @@ use tower_service::Service;
 
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
-use crate::assignments::Assignments;
+use crate::assign::assign;
 use crate::core::Core;
 use crate::end::InFlight;
 use crate::head::RequestHead;
-use crate::request_id::RequestId;
-use crate::scope::Scope;
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
@@ -64,18 +62,8 @@ where
 #[inline]
 fn start<B>(core: &'static Core, request: &mut Request<B>) -> Option<InFlight> {
     let started = core.clock.raw();
-    let head = RequestHead::of(request);
-    if !core.takes_part(head) {
-        return None;
-    }
-    let id = RequestId::generate();
-    let scope = Scope::new(core, id, core.assign(id, head));
-    let extension = core.request_extension.then(|| Assignments::of(&scope));
-    let in_flight = InFlight::start(core, started, head, scope);
-    if let Some(assignments) = extension {
-        request.extensions_mut().insert(assignments);
-    }
-    Some(in_flight)
+    let scope = assign(core, request)?;
+    Some(InFlight::start(core, started, RequestHead::of(request), scope))
 }
 
 impl<S: fmt::Debug, X> fmt::Debug for ExperimentService<S, X> {
