@@ -1,5 +1,7 @@
 //! A histogram that only holds counts.
 
+use std::cmp::Reverse;
+
 use crate::Error;
 use crate::layout;
 
@@ -111,35 +113,41 @@ impl Histogram {
         self.sums
     }
 
-    /// Both histograms together. Fails when their buckets overlap without being equal, or when a
-    /// count exceeds `u64`.
+    /// Both histograms together. Where one has a wide bucket and the other finer ones inside it,
+    /// the finer ones become part of the wide one. Fails when buckets overlap in any other way, or
+    /// when a count exceeds `u64`.
     pub fn merge(&self, other: &Self) -> Result<Self, Error> {
-        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
-        let mut ours = self.buckets.iter().copied().peekable();
-        let mut theirs = other.buckets.iter().copied().peekable();
-        while let Some(first) =
-            [ours.peek(), theirs.peek()].into_iter().flatten().map(|b| (b.lower, b.upper)).min()
-        {
-            let same = |bucket: &Bucket| (bucket.lower, bucket.upper) == first;
-            let counts = [ours.next_if(same), theirs.next_if(same)]
-                .map(|bucket| bucket.map_or(0, |b| b.count));
-            let count = counts[0].checked_add(counts[1]).ok_or_else(|| {
-                Error::mismatch(
-                    "buckets",
-                    format!("the counts of [{}, {}] together exceed 64 bits", first.0, first.1),
-                )
-            })?;
-            merged.push(Bucket { lower: first.0, upper: first.1, count });
+        let mut both: Vec<Bucket> = self.buckets.iter().chain(&other.buckets).copied().collect();
+        // Wide before fine where they start together.
+        both.sort_unstable_by_key(|bucket| (bucket.lower, Reverse(bucket.upper)));
+        let mut merged = Vec::<Bucket>::with_capacity(self.buckets.len().max(other.buckets.len()));
+        for bucket in both {
+            match merged.last_mut().filter(|last| bucket.lower <= last.upper) {
+                Some(last) if bucket.upper <= last.upper => {
+                    last.count = last.count.checked_add(bucket.count).ok_or_else(|| {
+                        Error::mismatch(
+                            "buckets",
+                            format!(
+                                "the counts of [{}, {}] together exceed 64 bits",
+                                last.lower, last.upper
+                            ),
+                        )
+                    })?;
+                }
+                Some(last) => {
+                    return Err(Error::mismatch(
+                        "buckets",
+                        format!(
+                            "[{}, {}] and [{}, {}] overlap: the two histograms have different bucket layouts",
+                            last.lower, last.upper, bucket.lower, bucket.upper
+                        ),
+                    ));
+                }
+                None => merged.push(bucket),
+            }
         }
-        let sums = self.sums.combine(other.sums, u128::checked_add);
-        Self::try_new(merged, sums).map_err(|error| {
-            Error::mismatch(
-                error.path(),
-                format!(
-                    "the two histograms have different bucket layouts or too many values: {error}"
-                ),
-            )
-        })
+        Self::try_new(merged, self.sums.combine(other.sums, u128::checked_add))
+            .map_err(|error| Error::mismatch("buckets", error.to_string()))
     }
 
     /// What was recorded after `earlier`, an earlier state of this same histogram. Fails when
@@ -148,13 +156,18 @@ impl Histogram {
         let mut before = earlier.buckets.iter().peekable();
         let mut left = Vec::new();
         for bucket in &self.buckets {
-            let known = before.next_if(|b| (b.lower, b.upper) == (bucket.lower, bucket.upper));
-            let count = bucket.count.checked_sub(known.map_or(0, |b| b.count)).ok_or_else(|| {
-                Error::mismatch(
-                    "buckets",
-                    format!("bucket [{}, {}] counts {} now but more before: the earlier snapshot is not earlier", bucket.lower, bucket.upper, bucket.count),
-                )
-            })?;
+            let mut count = bucket.count;
+            // An octave may have become one wide bucket since then.
+            while let Some(known) =
+                before.next_if(|known| bucket.lower <= known.lower && known.upper <= bucket.upper)
+            {
+                count = count.checked_sub(known.count).ok_or_else(|| {
+                    Error::mismatch(
+                        "buckets",
+                        format!("bucket [{}, {}] counts {} now but more before: the earlier snapshot is not earlier", bucket.lower, bucket.upper, bucket.count),
+                    )
+                })?;
+            }
             if count > 0 {
                 left.push(Bucket { count, ..*bucket });
             }
@@ -163,7 +176,7 @@ impl Histogram {
             return Err(Error::mismatch(
                 "buckets",
                 format!(
-                    "bucket [{}, {}] is in the earlier snapshot only",
+                    "bucket [{}, {}] of the earlier snapshot is not in the later one",
                     missing.lower, missing.upper
                 ),
             ));
@@ -222,6 +235,17 @@ mod tests {
             error.is_mismatch() && error.to_string().contains("different bucket layouts"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn fine_buckets_become_part_of_a_wide_one_in_any_order() {
+        let (wide, fine) = (histogram(&[(4, 7, 3)]), histogram(&[(4, 4, 1), (6, 7, 2), (8, 8, 5)]));
+        let merged = histogram(&[(4, 7, 6), (8, 8, 5)]);
+        assert_eq!(
+            (wide.merge(&fine).unwrap(), fine.merge(&wide).unwrap()),
+            (merged.clone(), merged.clone())
+        );
+        assert_eq!(merged.subtract(&fine).unwrap(), wide);
     }
 
     #[test]

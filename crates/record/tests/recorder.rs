@@ -59,7 +59,9 @@ proptest! {
             }
         });
         let mut witness = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 36, 2).unwrap();
-        values.iter().for_each(|&value| witness.record(value).unwrap());
+        for &value in &values {
+            witness.record(value).unwrap();
+        }
 
         let snapshot = recorder.snapshot(id, Timestamp::now());
         let histogram = &snapshot.series[&key("control", "GET /")];
@@ -210,7 +212,9 @@ fn beyond_the_page_budget_octaves_are_counted_coarsely_and_counted_as_such() {
     let (id, _) = recorder.register(experiment());
     let series = recorder.series(id, key("control", "GET /"));
     let values = [1u64, 2, 200, 201, 70_000, 70_001, 100_000, 1 << 40];
-    values.iter().for_each(|&value| recorder.write(|w| w.record(series, value)));
+    for value in values {
+        recorder.write(|w| w.record(series, value));
+    }
     let snapshot = recorder.snapshot(id, Timestamp::now());
     let histogram = &snapshot.series[&key("control", "GET /")];
     let buckets: Vec<_> = histogram.buckets().iter().map(|b| (b.lower, b.upper, b.count)).collect();
@@ -233,7 +237,9 @@ fn extreme_values_keep_exact_sums() {
     let (id, _) = recorder.register(experiment());
     let series = recorder.series(id, key("control", "GET /"));
     let values = [u64::MAX, u64::MAX, 0, (1 << 36) - 1];
-    values.iter().for_each(|&value| recorder.write(|w| w.record(series, value)));
+    for value in values {
+        recorder.write(|w| w.record(series, value));
+    }
     let snapshot = recorder.snapshot(id, Timestamp::now());
     let sums = snapshot.series[&key("control", "GET /")].sums();
     assert_eq!(sums.sum, Some(values.iter().map(|&v| u128::from(v)).sum()));
