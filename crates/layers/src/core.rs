@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use latency_experiment_flags::{Assignment, FlagSet, MAX_FLAGS, Reason};
 use latency_experiment_record::{
-    ArmId, ExperimentCounters, ExperimentId, Milestone, Outcome, Recorder, SeriesId, SeriesKey,
+    ArmId, AssignedCounters, ExperimentId, Milestone, Outcome, Recorder, SeriesId, SeriesKey,
+    Writer, reserved,
 };
 
 use crate::clock::AnyClock;
@@ -15,6 +16,7 @@ use crate::request_id::RequestId;
 use crate::request_ids::IdSource;
 use crate::route::{MethodLabel, RouteSource, Source};
 use crate::route_table::{Route, RouteTable};
+use crate::scope::Scope;
 use crate::size::SizeClasses;
 
 pub(crate) type Filter = Box<dyn Fn(RequestHead<'_>) -> bool + Send + Sync>;
@@ -30,16 +32,20 @@ pub(crate) struct Core {
     pub(crate) filter: Option<Filter>,
     pub(crate) request_ids: IdSource,
     pub(crate) request_extension: bool,
+    pub(crate) busy_time: bool,
+    pub(crate) server_timing: bool,
     pub(crate) consults_without_scope: AtomicU64,
 }
 
 /// Where one flag stands in the tables.
 pub(crate) struct FlagTables {
     pub(crate) id: ExperimentId,
-    pub(crate) counters: ExperimentCounters,
+    pub(crate) assigned: AssignedCounters,
+    arms: usize,
     /// Position of the flag's first series in [`Route::series`].
     first_series: usize,
-    arms: usize,
+    /// Position of the flag's first series in that of a section.
+    first_section_series: usize,
 }
 
 /// How a request is filed, once it has ended.
@@ -50,31 +56,43 @@ pub(crate) struct Filed {
     pub(crate) outcome: Outcome,
 }
 
-/// What was measured of a request, in nanoseconds.
+/// What was measured of a request.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_field_names, reason = "integers carry their unit last")]
 pub(crate) struct Times {
     /// Call to response head, or to the end where there was none.
     pub(crate) latency_ns: u64,
     /// Call to the end of the body, when bodies are measured.
     pub(crate) duration_ns: Option<u64>,
+    /// Spent in polls, when that is measured.
+    pub(crate) busy_ns: Option<u64>,
 }
 
-/// The milestones that every route has series for.
-const MILESTONES: [Milestone; 2] = [Milestone::Latency, Milestone::Duration];
+/// The milestones that every route has series for, in the order of their series.
+const MILESTONES: [Milestone; 3] = [Milestone::Latency, Milestone::Duration, Milestone::Busy];
+/// How a section can end.
+const SECTION_OUTCOMES: [Outcome; 2] = [Outcome::Completed, Outcome::Cancelled];
 
 impl FlagTables {
-    pub(crate) fn new(
-        id: ExperimentId,
-        counters: ExperimentCounters,
-        first_series: usize,
+    /// The place of a flag behind the one before it, if there is one.
+    pub(crate) fn after(
+        before: Option<&Self>,
+        (id, assigned): (ExperimentId, AssignedCounters),
         arms: usize,
+        size_classes: usize,
     ) -> Self {
-        Self { id, counters, first_series, arms }
+        let [first_series, first_section_series] =
+            before.map_or([0, 0], |before| before.end(size_classes));
+        Self { id, assigned, arms, first_series, first_section_series }
     }
 
-    /// How many series one route can have for a flag of so many arms.
-    pub(crate) fn series_per_route(arms: usize, size_classes: usize) -> usize {
-        MILESTONES.len() * size_classes * arms * Outcome::ALL.len() * 2
+    /// Where the series of the next flag begin: those of a route, and those of a section.
+    pub(crate) fn end(&self, size_classes: usize) -> [usize; 2] {
+        [
+            self.first_series
+                + MILESTONES.len() * size_classes * self.arms * Outcome::ALL.len() * 2,
+            self.first_section_series + self.arms * SECTION_OUTCOMES.len() * 2,
+        ]
     }
 
     /// Position of the first milestone's series; those of the others follow it.
@@ -83,6 +101,12 @@ impl FlagTables {
         let cell = (filed.size_class * self.arms + arm.index()) * Outcome::ALL.len()
             + filed.outcome.index();
         self.first_series + (cell * 2 + usize::from(exposed)) * MILESTONES.len()
+    }
+
+    #[inline]
+    fn section_position(&self, arm: ArmId, cancelled: bool, exposed: bool) -> usize {
+        let cell = arm.index() * SECTION_OUTCOMES.len() + usize::from(cancelled);
+        self.first_section_series + cell * 2 + usize::from(exposed)
     }
 }
 
@@ -152,7 +176,7 @@ impl Core {
                 };
                 arms.0[index.get()] = FlagArm { variation, role };
                 if role == Role::Arm {
-                    writer.assigned(tables.counters, ArmId::arm(variation));
+                    writer.assigned(tables.assigned, ArmId::arm(variation));
                 }
             }
         });
@@ -171,57 +195,103 @@ impl Core {
 
     /// Counts, for every flag, that the clock of a request was started.
     #[inline]
-    pub(crate) fn count_start(&self, arms: &Arms) {
+    pub(crate) fn count_start(&self, route: &Route, arms: &Arms) {
         self.recorder.write(|writer| {
-            for (flag, tables) in self.experiments.iter().enumerate() {
-                writer.started(tables.counters, arms.arm(flag));
+            for (flag, counters) in route.started.iter().enumerate() {
+                writer.started(*counters, arms.arm(flag));
             }
         });
     }
 
     /// Records the end of a request into the series of every flag. Bit i of `exposed` is that of
-    /// flag i.
+    /// flag i; `from` is the route that its start was counted for.
     #[inline]
-    pub(crate) fn record(&self, arms: &Arms, exposed: u16, filed: Filed, times: Times) {
+    pub(crate) fn record(&self, scope: &Scope, from: &Route, filed: Filed, times: Times) {
+        let exposed = scope.exposed();
         self.recorder.write(|writer| {
+            if !std::ptr::eq(from, filed.route) {
+                Self::refile(writer, &scope.arms, from, filed.route);
+            }
             for (flag, tables) in self.experiments.iter().enumerate() {
-                let (arm, exposed) = (arms.arm(flag), exposed >> flag & 1 == 1);
+                let (arm, exposed) = (scope.arms.arm(flag), exposed >> flag & 1 == 1);
                 let first = tables.position(filed, arm, exposed);
-                for (offset, ns) in
-                    [Some(times.latency_ns), times.duration_ns].into_iter().enumerate()
-                {
-                    let Some(ns) = ns else { continue };
+                let series = |offset: usize| {
                     let cell = &filed.route.series[first + offset];
-                    let series = match cell.load(Relaxed) {
-                        0 => self.resolve(tables, cell, filed, arm, exposed, &MILESTONES[offset]),
-                        resolved => SeriesId::from_raw(resolved - 1),
-                    };
-                    writer.record(series, ns);
+                    Self::resolved(cell).unwrap_or_else(|| {
+                        self.resolve(cell, tables, arm, |arm| SeriesKey {
+                            arm: arm.to_owned(),
+                            route: filed.route.label.clone(),
+                            size: self.sizes.label(filed.size_class).to_owned(),
+                            outcome: filed.outcome,
+                            milestone: MILESTONES[offset].clone(),
+                            exposed,
+                            group: None,
+                            block: None,
+                        })
+                    })
+                };
+                writer.record_request(series(0), times.latency_ns, || scope.id.to_string().into());
+                for (offset, ns) in [(1, times.duration_ns), (2, times.busy_ns)] {
+                    if let Some(ns) = ns {
+                        writer.record(series(offset), ns);
+                    }
                 }
             }
         });
     }
 
     #[cold]
+    fn refile(writer: Writer<'_>, arms: &Arms, from: &Route, to: &Route) {
+        for (flag, (from, to)) in from.started.iter().zip(&to.started).enumerate() {
+            writer.started_elsewhere(*from, *to, arms.arm(flag));
+        }
+    }
+
+    /// Records a section of a request into the series of every flag.
+    pub(crate) fn record_section(
+        &self,
+        scope: &Scope,
+        name: &'static str,
+        cancelled: bool,
+        ns: u64,
+    ) {
+        let Some(section) = scope.route.sections.intern(name) else { return };
+        let exposed = scope.exposed();
+        self.recorder.write(|writer| {
+            for (flag, tables) in self.experiments.iter().enumerate() {
+                let (arm, exposed) = (scope.arms.arm(flag), exposed >> flag & 1 == 1);
+                let cell = &section.series[tables.section_position(arm, cancelled, exposed)];
+                let series = Self::resolved(cell).unwrap_or_else(|| {
+                    self.resolve(cell, tables, arm, |arm| SeriesKey {
+                        arm: arm.to_owned(),
+                        route: scope.route.label.clone(),
+                        size: reserved::UNKNOWN_SIZE.to_owned(),
+                        outcome: SECTION_OUTCOMES[usize::from(cancelled)],
+                        milestone: Milestone::Section(section.name.to_owned()),
+                        exposed,
+                        group: None,
+                        block: None,
+                    })
+                });
+                writer.record(series, ns);
+            }
+        });
+    }
+
+    #[inline]
+    fn resolved(cell: &AtomicU32) -> Option<SeriesId> {
+        cell.load(Relaxed).checked_sub(1).map(SeriesId::from_raw)
+    }
+
+    #[cold]
     fn resolve(
         &self,
-        tables: &FlagTables,
         cell: &AtomicU32,
-        filed: Filed,
+        tables: &FlagTables,
         arm: ArmId,
-        exposed: bool,
-        milestone: &Milestone,
+        key: impl FnOnce(&str) -> SeriesKey,
     ) -> SeriesId {
-        let series = self.recorder.series_of(tables.id, arm, |arm| SeriesKey {
-            arm: arm.to_owned(),
-            route: filed.route.label.clone(),
-            size: self.sizes.label(filed.size_class).to_owned(),
-            outcome: filed.outcome,
-            milestone: milestone.clone(),
-            exposed,
-            group: None,
-            block: None,
-        });
+        let series = self.recorder.series_of(tables.id, arm, key);
         cell.store(series.to_raw() + 1, Relaxed);
         series
     }
@@ -274,6 +344,11 @@ enum GrpcRoute {
 impl RouteOf {
     fn known(route: Option<&'static Route>, core: &Core) -> Self {
         Self { route: route.unwrap_or(core.routes.unmatched), grpc: None }
+    }
+
+    /// The route as far as it is known before the response.
+    pub(crate) fn so_far(&self) -> &'static Route {
+        self.route
     }
 
     /// Whether the request is gRPC, whose status is not the HTTP status.

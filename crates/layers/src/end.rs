@@ -14,9 +14,10 @@ use http_body::Body;
 use latency_experiment_record::Outcome;
 
 use crate::core::{Core, Filed, RouteOf, Times};
-use crate::head::RequestHead;
+use crate::head::{RequestHead, is_grpc};
+use crate::route_table::Route;
 use crate::scope::{self, Scope};
-use crate::size;
+use crate::{server_timing, size};
 
 /// A request whose clock is running. Dropped before its end, it is recorded as cancelled or, once
 /// its head is out, as aborted.
@@ -28,6 +29,7 @@ pub(crate) struct InFlight {
     /// Absent only while the request is being polled within its scope.
     scope: Option<Scope>,
     phase: Phase,
+    busy_ns: u64,
 }
 
 /// Methods whose responses have no body, whatever their head says.
@@ -60,8 +62,8 @@ struct BodyPhase {
 #[derive(Clone, Copy)]
 struct Answer {
     outcome: Outcome,
-    /// Whether the gRPC service said that it has no such method.
-    unimplemented: bool,
+    /// Whether a gRPC service answered that knows the method.
+    implemented: bool,
 }
 
 impl InFlight {
@@ -71,22 +73,22 @@ impl InFlight {
         core: &'static Core,
         started: u64,
         head: RequestHead<'_>,
-        scope: Scope,
+        mut scope: Scope,
     ) -> Self {
-        core.count_start(&scope.arms);
+        let route = core.route(head);
+        scope.route = route.so_far();
+        core.count_start(scope.route, &scope.arms);
         let method = match *head.method {
             Method::HEAD => BodilessMethod::Head,
             Method::CONNECT => BodilessMethod::Connect,
             _ => BodilessMethod::None,
         };
-        Self {
-            core,
-            started,
-            route: core.route(head),
-            method,
-            scope: Some(scope),
-            phase: Phase::Head,
-        }
+        Self { core, started, route, method, scope: Some(scope), phase: Phase::Head, busy_ns: 0 }
+    }
+
+    /// The route as far as it is known before the response.
+    pub(crate) fn route_so_far(&self) -> &'static Route {
+        self.route.so_far()
     }
 
     /// Runs the inner service within the request's own scope.
@@ -119,8 +121,18 @@ impl InFlight {
             }
         }
         let unwinding = Unwinding(self);
-        let result = run(unwinding.0);
+        let result =
+            if unwinding.0.core.busy_time { unwinding.0.run_busy(run) } else { run(unwinding.0) };
         std::mem::forget(unwinding);
+        result
+    }
+
+    #[cold]
+    fn run_busy<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+        let clock = &self.core.clock;
+        let start = clock.raw();
+        let result = run(self);
+        self.busy_ns = self.busy_ns.saturating_add(clock.elapsed_ns(start, clock.raw()));
         result
     }
 
@@ -133,12 +145,7 @@ impl InFlight {
                 let answer = self.answer(response.status(), response.headers());
                 let size = size::size_of(response, self.method == BodilessMethod::Head);
                 let latency_ns = self.elapsed_ns();
-                self.end(
-                    answer.outcome,
-                    size,
-                    !answer.unimplemented,
-                    Times { latency_ns, duration_ns: None },
-                );
+                self.end(answer.outcome, size, answer.implemented, self.times(latency_ns, None));
             }
             Err(_) => self.end_early(Outcome::Failed),
         }
@@ -159,8 +166,8 @@ impl InFlight {
         if response.body().is_end_stream() {
             self.end_body(body, body.answer);
         } else if self.ends_at_head(response) {
-            let times = Times { latency_ns: body.latency_ns, duration_ns: Some(body.latency_ns) };
-            self.end(body.answer.outcome, body.declared, !body.answer.unimplemented, times);
+            let times = self.times(body.latency_ns, Some(body.latency_ns));
+            self.end(body.answer.outcome, body.declared, body.answer.implemented, times);
         }
     }
 
@@ -169,6 +176,9 @@ impl InFlight {
     fn tell<B>(&self, response: &mut Response<B>) {
         if let Some(scope) = &self.scope {
             self.core.request_ids.tell_response(&scope.id, response.headers_mut());
+            if self.core.server_timing {
+                server_timing::tell(response.headers_mut(), self.elapsed_ns(), &scope.timings);
+            }
         }
     }
 
@@ -217,8 +227,8 @@ impl InFlight {
         let complete =
             !matches!(answer.outcome, Outcome::Aborted | Outcome::Failed | Outcome::Panicked);
         let size = body.declared.or(complete.then_some(body.counted));
-        let times = Times { latency_ns: body.latency_ns, duration_ns: Some(self.elapsed_ns()) };
-        self.end(answer.outcome, size, !answer.unimplemented, times);
+        let times = self.times(body.latency_ns, Some(self.elapsed_ns()));
+        self.end(answer.outcome, size, answer.implemented, times);
     }
 
     /// The request ends without a response, or in the midst of one.
@@ -227,7 +237,7 @@ impl InFlight {
         match self.phase {
             Phase::Head => {
                 let latency_ns = self.elapsed_ns();
-                self.end(outcome, None, false, Times { latency_ns, duration_ns: None });
+                self.end(outcome, None, false, self.times(latency_ns, None));
             }
             Phase::Body(body) => self.end_body(body, Answer { outcome, ..body.answer }),
             Phase::Ended => {}
@@ -244,7 +254,12 @@ impl InFlight {
             size_class: core.sizes.class_of(size),
             outcome,
         };
-        core.record(&scope.arms, scope.exposed(), filed, times);
+        core.record(scope, self.route.so_far(), filed, times);
+    }
+
+    #[inline]
+    fn times(&self, latency_ns: u64, duration_ns: Option<u64>) -> Times {
+        Times { latency_ns, duration_ns, busy_ns: self.core.busy_time.then_some(self.busy_ns) }
     }
 
     #[inline]
@@ -254,8 +269,15 @@ impl InFlight {
 
     #[inline]
     fn answer(&self, status: StatusCode, headers: &HeaderMap) -> Answer {
-        let grpc_status = if self.route.is_grpc() { grpc_status(headers) } else { None };
-        grpc_status.map_or_else(|| Answer::of_http(status), Answer::of_grpc)
+        if !self.route.is_grpc() {
+            return Answer { outcome: outcome_of_http(status), implemented: false };
+        }
+        // Without a status in the head, a gRPC answer is one by its type: its status comes in the
+        // trailers. Anything else is a plain server that was sent a gRPC request.
+        match grpc_status(headers) {
+            Some(code) => Answer::of_grpc(code),
+            None => Answer { outcome: outcome_of_http(status), implemented: is_grpc(headers) },
+        }
     }
 }
 
@@ -273,15 +295,6 @@ impl Drop for InFlight {
 }
 
 impl Answer {
-    fn of_http(status: StatusCode) -> Self {
-        let outcome = match status.as_u16() {
-            400..=499 => Outcome::ClientError,
-            500.. => Outcome::ServerError,
-            _ => Outcome::Completed,
-        };
-        Self { outcome, unimplemented: false }
-    }
-
     /// The codes by whose fault they are: 1 is a cancelled request, 3 (invalid argument), 5 (not
     /// found), 6 (already exists), 7 (permission denied), 9 (failed precondition), 11 (out of
     /// range) and 16 (unauthenticated) are the client's, the others the server's.
@@ -293,7 +306,15 @@ impl Answer {
             3 | 5 | 6 | 7 | 9 | 11 | 16 => Outcome::ClientError,
             _ => Outcome::ServerError,
         };
-        Self { outcome, unimplemented: code == UNIMPLEMENTED }
+        Self { outcome, implemented: code != UNIMPLEMENTED }
+    }
+}
+
+fn outcome_of_http(status: StatusCode) -> Outcome {
+    match status.as_u16() {
+        400..=499 => Outcome::ClientError,
+        500.. => Outcome::ServerError,
+        _ => Outcome::Completed,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::core::{Core, Filter, FlagTables};
 use crate::head::RequestHead;
 use crate::request_ids::{IdSource, RequestIdCounts, RequestIds};
 use crate::route::RouteSource;
-use crate::route_table::RouteTable;
+use crate::route_table::{RouteTable, RouteTemplate};
 use crate::size::SizeClasses;
 use crate::{AssignLayer, ExperimentLayer, FlagHandle, LatencyLayer};
 
@@ -27,6 +27,8 @@ pub struct Config {
     filter: Option<Filter>,
     request_ids: RequestIds,
     request_extension: bool,
+    busy_time: bool,
+    server_timing: bool,
     limits: Limits,
     clock: AnyClock,
 }
@@ -42,6 +44,8 @@ impl Config {
             filter: None,
             request_ids: RequestIds::default(),
             request_extension: false,
+            busy_time: false,
+            server_timing: false,
             limits: Limits::default(),
             clock: AnyClock::Machine(MachineClock::new()),
         }
@@ -92,6 +96,24 @@ impl Config {
     #[must_use]
     pub fn with_request_extension(mut self, insert: bool) -> Self {
         self.request_extension = insert;
+        self
+    }
+
+    /// Whether to measure *busy time*, the time that a request spends inside `poll`: the CPU time
+    /// that it costs, as long as nothing below blocks. It reads the clock twice per poll; off by
+    /// default.
+    #[must_use]
+    pub fn with_busy_time(mut self, measure: bool) -> Self {
+        self.busy_time = measure;
+        self
+    }
+
+    /// Whether to tell the client in a `Server-Timing` header how long the response took, and each
+    /// of its [sections](crate::section) so far. It tells everybody who can see the response; off
+    /// by default.
+    #[must_use]
+    pub fn with_server_timing(mut self, tell: bool) -> Self {
+        self.server_timing = tell;
         self
     }
 
@@ -154,29 +176,40 @@ impl Experiments {
             filter,
             request_ids,
             request_extension,
+            busy_time,
+            server_timing,
             limits,
             clock,
         } = config;
         let recorder = Recorder::new(limits, Timestamp::now());
-        let mut series_per_route = 0;
-        let mut experiments = Vec::with_capacity(flags.len());
+        let size_classes = sizes.labels().len();
+        let mut experiments = Vec::<FlagTables>::with_capacity(flags.len());
         for (_, flag) in flags.iter() {
-            let (id, counters) = recorder.register(experiment_of(flag));
             let arms = ArmId::table_len(flag.variations().len());
-            experiments.push(FlagTables::new(id, counters, series_per_route, arms));
-            series_per_route += FlagTables::series_per_route(arms, sizes.labels().len());
+            let registered = recorder.register(experiment_of(flag));
+            experiments.push(FlagTables::after(experiments.last(), registered, arms, size_classes));
         }
+        let [series, section_series] =
+            experiments.last().map_or([0, 0], |last| last.end(size_classes));
+        let template = RouteTemplate {
+            recorder,
+            experiments: experiments.iter().map(|tables| tables.id).collect(),
+            series,
+            section_series,
+        };
         let core = Core {
             flags,
             recorder,
             clock,
             experiments,
-            routes: RouteTable::new(max_routes, series_per_route),
+            routes: RouteTable::new(max_routes, template),
             route_source,
             sizes,
             filter,
             request_ids: IdSource::new(request_ids),
             request_extension,
+            busy_time,
+            server_timing,
             consults_without_scope: AtomicU64::new(0),
         };
         Self { core: core.leak() }

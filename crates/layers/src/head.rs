@@ -28,11 +28,17 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// Whether the request says that it is gRPC: `content-type: application/grpc…`.
+    /// Whether the request says that it is gRPC, which is always a POST.
+    #[inline]
     pub(crate) fn is_grpc(self) -> bool {
-        let content_type = self.headers.get(http::header::CONTENT_TYPE);
-        content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        *self.method == Method::POST && is_grpc(self.headers)
     }
+}
+
+/// Whether a message says that it is gRPC: `content-type: application/grpc…`.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(http::header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl Attributes for RequestHead<'_> {

@@ -89,7 +89,10 @@ fn start(core: &'static Core, head: RequestHead<'_>) -> Option<InFlight> {
     }
     let assigned = scope::with_core(core, |scope| scope.clone());
     let scope = assigned.unwrap_or_else(|| Scope::new(core, RequestId::generate(), core.outside()));
-    Some(InFlight::start(core, started, head, scope))
+    let in_flight = InFlight::start(core, started, head, scope);
+    // Sections ask the scope that the layer further out entered.
+    scope::with_core(core, |outer| outer.route = in_flight.route_so_far());
+    Some(in_flight)
 }
 
 impl<F, B, E> Future for LatencyFuture<F>

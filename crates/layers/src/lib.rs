@@ -43,6 +43,7 @@
 //! | [`AssignLayer`], [`LatencyLayer`] | its two halves, to put other layers between them |
 //! | [`FlagHandle`] | answers, anywhere below the layer, which variation this request gets |
 //! | [`current`], [`Assignments`] | all flags of this request, and its ID |
+//! | [`section`] | times a unit of work inside the request |
 //! | [`RouteSource`], [`SizeClasses`] | what a request is filed under |
 //!
 //! # Guarantees
@@ -90,7 +91,11 @@ mod request_ids;
 mod route;
 mod route_table;
 mod scope;
+mod section;
+mod section_table;
+mod server_timing;
 mod size;
+mod slots;
 
 pub use assign::{AssignFuture, AssignLayer, AssignService};
 pub use assignments::{Assignments, SharedAssignments, current};
@@ -105,4 +110,5 @@ pub use latency::{LatencyFuture, LatencyLayer, LatencyService};
 pub use request_id::RequestId;
 pub use request_ids::{RequestIdCounts, RequestIds};
 pub use route::RouteSource;
+pub use section::{Section, SectionGuard, Timed, section};
 pub use size::SizeClasses;

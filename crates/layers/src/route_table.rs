@@ -1,18 +1,19 @@
 //! Routes found without a lock.
 //!
 //! A route is looked up by the address of axum's `MatchedPath` where there is one, else by its
-//! name. Both kinds of key live in one open-addressing table whose slots are written once and
-//! never change, so that readers need no lock and share no cache line with a writer. New routes
-//! are added under a lock, up to a bound.
+//! name. Both kinds of key live in one table that is read without a lock. New routes are added
+//! under a lock, up to a bound.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use latency_experiment_record::reserved;
+use latency_experiment_record::{ExperimentId, Recorder, StartedCounters, reserved};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::route::MethodLabel;
+use crate::section_table::SectionTable;
+use crate::slots::Slots;
 
 /// A route that requests are filed under, and the series that were resolved for it so far.
 pub(crate) struct Route {
@@ -20,16 +21,30 @@ pub(crate) struct Route {
     pub(crate) label: String,
     /// Whether the template ends in a wildcard, behind which a gRPC service may hide.
     pub(crate) wildcard: bool,
-    /// Series by flag, size class, arm, outcome and exposure: the ID plus one, or 0 while it is
-    /// not resolved. Empty for a table that only names routes.
+    /// Counters of started requests, by flag.
+    pub(crate) started: Box<[StartedCounters]>,
+    /// Series by flag, size class, arm, outcome, exposure and milestone: the ID plus one, or 0
+    /// while it is not resolved.
     pub(crate) series: Box<[AtomicU32]>,
+    pub(crate) sections: SectionTable,
+}
+
+/// What a route is made of.
+pub(crate) struct RouteTemplate {
+    pub(crate) recorder: Recorder,
+    /// By flag.
+    pub(crate) experiments: Vec<ExperimentId>,
+    /// How many series a route can have.
+    pub(crate) series: usize,
+    /// How many series a section of a route can have.
+    pub(crate) section_series: usize,
 }
 
 pub(crate) struct RouteTable {
-    slots: Slots,
+    slots: Slots<Entry>,
     routes: Mutex<Routes>,
     max_routes: usize,
-    series_per_route: usize,
+    template: RouteTemplate,
     pub(crate) unmatched: &'static Route,
     overflow: &'static Route,
 }
@@ -63,15 +78,14 @@ enum Key {
 }
 
 impl RouteTable {
-    /// A table of at most `max_routes`, each with so many series to resolve.
-    pub(crate) fn new(max_routes: usize, series_per_route: usize) -> Self {
+    pub(crate) fn new(max_routes: usize, template: RouteTemplate) -> Self {
         Self {
-            slots: Slots::default(),
+            slots: Slots::new(),
             routes: Mutex::default(),
             max_routes,
-            series_per_route,
-            unmatched: Route::new(reserved::UNMATCHED.to_owned(), series_per_route),
-            overflow: Route::new(reserved::OVERFLOW.to_owned(), series_per_route),
+            unmatched: Route::new(reserved::UNMATCHED.to_owned(), &template),
+            overflow: Route::new(reserved::OVERFLOW.to_owned(), &template),
+            template,
         }
     }
 
@@ -99,10 +113,11 @@ impl RouteTable {
         if routes.by_name.len() >= self.max_routes {
             return self.overflow;
         }
-        let route = Route::new(format!("{} {name}", method.as_str()), self.series_per_route);
+        let route = Route::new(format!("{} {name}", method.as_str()), &self.template);
         routes.by_name.insert((method, name.to_owned()), Known { route, pins: 0 });
-        self.slots
-            .insert(hash_name(method, name), Entry { method, key: Key::Name(name.into()), route });
+        // Where there is no room the route is found under the lock.
+        let entry = Entry { method, key: Key::Name(name.into()), route };
+        let _ = self.slots.insert(hash_name(method, name), entry);
         route
     }
 
@@ -139,7 +154,7 @@ impl RouteTable {
         {
             known.pins += 1;
             let entry = Entry { method, key: Key::Pinned(path.clone()), route };
-            self.slots.insert(hash_address(method, name), entry);
+            let _ = self.slots.insert(hash_address(method, name), entry);
         }
         route
     }
@@ -147,12 +162,15 @@ impl RouteTable {
 
 impl Route {
     /// Routes live as long as the table, which lives as long as the process.
-    fn new(label: String, series: usize) -> &'static Self {
-        let wildcard = label.ends_with('}') && label.contains("{*");
+    fn new(label: String, template: &RouteTemplate) -> &'static Self {
+        let RouteTemplate { recorder, experiments, series, section_series } = template;
+        let started = experiments.iter().map(|id| recorder.started_counters(*id, &label));
         Box::leak(Box::new(Self {
-            wildcard,
+            wildcard: label.ends_with('}') && label.contains("{*"),
+            started: started.collect(),
+            series: (0..*series).map(|_| AtomicU32::new(0)).collect(),
+            sections: SectionTable::new(*section_series),
             label,
-            series: (0..series).map(|_| AtomicU32::new(0)).collect(),
         }))
     }
 }
@@ -170,65 +188,25 @@ fn hash_address(method: MethodLabel, name: &str) -> u64 {
     address.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }
 
-/// Segments of growing size, each allocated when the one before has no room near a key.
-#[derive(Default)]
-struct Slots {
-    segments: [OnceLock<Box<[OnceLock<Entry>]>>; SEGMENTS],
-}
-
-const SEGMENTS: usize = 6;
-const FIRST_SEGMENT: usize = 64;
-/// Neighbours that a key may be stored in.
-const WINDOW: usize = 8;
-
-impl Slots {
-    #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
-        for segment in &self.segments {
-            for slot in window(segment.get()?, hash) {
-                // Slots are never emptied: had the key come, it would be here or before.
-                let entry = slot.get()?;
-                if is_it(entry) {
-                    return Some(entry);
-                }
-            }
-        }
-        None
-    }
-
-    /// Called under the lock of the table, so there is one inserter at a time. When all windows of
-    /// a key are full it is left out: the route is then found by the lock.
-    fn insert(&self, hash: u64, mut entry: Entry) {
-        for (position, segment) in self.segments.iter().enumerate() {
-            let segment = segment.get_or_init(|| {
-                (0..FIRST_SEGMENT << (2 * position)).map(|_| OnceLock::new()).collect()
-            });
-            for slot in window(segment, hash) {
-                match slot.set(entry) {
-                    Ok(()) => return,
-                    Err(occupied) => entry = occupied,
-                }
-            }
-        }
-    }
-}
-
-#[inline]
-fn window(segment: &[OnceLock<Entry>], hash: u64) -> impl Iterator<Item = &OnceLock<Entry>> {
-    let mask = segment.len() - 1;
-    (0..WINDOW).map(move |step| &segment[(hash as usize + step) & mask])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::Method;
+    use jiff::Timestamp;
+    use latency_experiment_record::Limits;
 
     const GET: &Method = &Method::GET;
 
+    fn table(max_routes: usize) -> RouteTable {
+        let recorder = Recorder::new(Limits::default(), Timestamp::UNIX_EPOCH);
+        let template =
+            RouteTemplate { recorder, experiments: Vec::new(), series: 3, section_series: 0 };
+        RouteTable::new(max_routes, template)
+    }
+
     #[test]
     fn a_route_keeps_its_identity_and_methods_are_told_apart() {
-        let table = RouteTable::new(1_000, 3);
+        let table = table(1_000);
         let get = MethodLabel::of(GET);
         let routes: Vec<_> = (0..1_000).map(|n| table.intern(get, &format!("/{n}"))).collect();
         for (n, route) in routes.iter().enumerate() {
@@ -243,7 +221,7 @@ mod tests {
 
     #[test]
     fn beyond_the_bound_routes_are_overflow_and_the_known_ones_stay() {
-        let table = RouteTable::new(2, 0);
+        let table = table(2);
         let get = MethodLabel::of(GET);
         let labels: Vec<_> = ["/a", "/b", "/c", "/a", "/d"]
             .map(|name| table.intern(get, name).label.as_str())
@@ -253,7 +231,7 @@ mod tests {
 
     #[test]
     fn threads_that_race_for_a_route_agree_on_it() {
-        let table = RouteTable::new(1_000, 0);
+        let table = table(1_000);
         let seen: Vec<Vec<usize>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4)
                 .map(|_| {
@@ -275,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_templates_that_end_in_a_wildcard_are_wildcards() {
-        let table = RouteTable::new(10, 0);
+        let table = table(10);
         let wildcard = |name| table.intern(MethodLabel::of(GET), name).wildcard;
         assert!(wildcard("/helloworld.Greeter/{*rest}"));
         assert!(!wildcard("/users/{id}") && !wildcard("/users"));

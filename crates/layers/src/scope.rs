@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::core::{Arms, Core};
 use crate::request_id::RequestId;
+use crate::route_table::Route;
 
 /// What is known of a request while it is served.
 #[derive(Clone)]
@@ -18,6 +19,9 @@ pub(crate) struct Scope {
     pub(crate) core: &'static Core,
     pub(crate) id: RequestId,
     pub(crate) arms: Arms,
+    pub(crate) route: &'static Route,
+    /// What sections took so far, in nanoseconds, when the response is to tell.
+    pub(crate) timings: Vec<(&'static str, u64)>,
     /// Bit i: flag i was consulted.
     exposed: u16,
     /// The same for tasks that the handler spawned, once it shared its assignments with them.
@@ -30,13 +34,32 @@ thread_local! {
 
 impl Scope {
     pub(crate) fn new(core: &'static Core, id: RequestId, arms: Arms) -> Self {
-        Self { core, id, arms, exposed: 0, shared: None }
+        Self {
+            core,
+            id,
+            arms,
+            route: core.routes.unmatched,
+            timings: Vec::new(),
+            exposed: 0,
+            shared: None,
+        }
     }
 
     /// The flags that the request consulted, on its own task or on one that it shared with.
     #[inline]
     pub(crate) fn exposed(&self) -> u16 {
         self.exposed | self.shared.as_ref().map_or(0, |shared| shared.load(Ordering::Acquire))
+    }
+
+    /// Takes over what was noted in another copy of the same scope.
+    fn take_over(&mut self, other: &Self) {
+        self.exposed |= other.exposed;
+        if self.shared.is_none() {
+            self.shared.clone_from(&other.shared);
+        }
+        if self.timings.len() < other.timings.len() {
+            self.timings.clone_from(&other.timings);
+        }
     }
 
     #[inline]
@@ -96,7 +119,7 @@ impl Drop for Observed<'_> {
         if let Some(copy) = self.0 {
             with_core(copy.core, |outer| {
                 if outer.id == copy.id {
-                    copy.clone_from(outer);
+                    copy.take_over(outer);
                 }
             });
         }

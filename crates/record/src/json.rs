@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::{Arm, Counters, Experiment, Fingerprint, Snapshot, Subject};
+use crate::slowest::{SlowRequest, Slowest};
+use crate::snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};
 use crate::{Bucket, Error, Histogram, Milestone, Outcome, SeriesKey, Sums, reserved};
 
 const SCHEMA: &str = "latency-experiment/snapshot/1";
@@ -88,8 +89,17 @@ struct ArmEntry {
 struct CountersEntry {
     started: BTreeMap<String, u64>,
     in_flight: BTreeMap<String, u64>,
+    routes: Vec<RouteEntry>,
     coarsened: u64,
     overflow_series: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RouteEntry {
+    route: String,
+    arm: String,
+    started: u64,
+    in_flight: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +119,9 @@ struct SeriesEntry {
     group: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     block: Option<u64>,
+    /// Nanoseconds and request ID.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    slowest: Vec<(u64, Box<str>)>,
     buckets: Vec<(u64, u64, u64)>,
 }
 
@@ -166,13 +179,14 @@ impl Document {
             counters: CountersEntry {
                 started: snapshot.counters.started.clone(),
                 in_flight: snapshot.counters.in_flight.clone(),
+                routes: snapshot.counters.routes.iter().map(RouteEntry::new).collect(),
                 coarsened: snapshot.counters.coarsened,
                 overflow_series: snapshot.counters.overflow_series,
             },
             series: snapshot
                 .series
                 .iter()
-                .map(|(key, histogram)| SeriesEntry::new(key, histogram))
+                .map(|(key, histogram)| SeriesEntry::new(key, histogram, snapshot.slowest.get(key)))
                 .collect(),
         }
     }
@@ -192,13 +206,29 @@ impl Document {
                 return Err(unknown_arm(format!("counters.{counter}.{name}"), name, true));
             }
         }
+        let mut routes = BTreeMap::new();
+        for (position, RouteEntry { route, arm, started, in_flight }) in
+            self.counters.routes.into_iter().enumerate()
+        {
+            let at = format!("counters.routes[{position}]");
+            if !known_arm(&arm) && !reserved::is_reserved(&arm) {
+                return Err(unknown_arm(format!("{at}.arm"), &arm, true));
+            }
+            if routes.insert((route, arm), RouteCounts { started, in_flight }).is_some() {
+                return Err(Error::document(at, "this route and arm are listed before"));
+            }
+        }
         let mut series = BTreeMap::<SeriesKey, Histogram>::new();
+        let mut slowest = BTreeMap::<SeriesKey, Slowest>::new();
         for (position, entry) in self.series.into_iter().enumerate() {
             let at = format!("series[{position}]");
             if !known_arm(&entry.arm) && !reserved::is_reserved(&entry.arm) {
                 return Err(unknown_arm(format!("{at}.arm"), &entry.arm, true));
             }
-            let (key, histogram) = entry.into_series().map_err(|error| error.at(&at))?;
+            let (key, histogram, slow) = entry.into_series().map_err(|error| error.at(&at))?;
+            if !slow.is_empty() {
+                slowest.entry(key.clone()).or_default().extend(slow);
+            }
             let total = match series.get(&key) {
                 Some(same) => same
                     .merge(&histogram)
@@ -216,10 +246,12 @@ impl Document {
             counters: Counters {
                 started: self.counters.started,
                 in_flight: self.counters.in_flight,
+                routes,
                 coarsened: self.counters.coarsened,
                 overflow_series: self.counters.overflow_series,
             },
             series,
+            slowest: slowest.into_iter().map(|(key, slow)| (key, slow.into_list())).collect(),
         })
     }
 
@@ -282,8 +314,15 @@ impl Document {
     }
 }
 
+impl RouteEntry {
+    fn new(((route, arm), counts): (&(String, String), &RouteCounts)) -> Self {
+        let RouteCounts { started, in_flight } = *counts;
+        Self { route: route.clone(), arm: arm.clone(), started, in_flight }
+    }
+}
+
 impl SeriesEntry {
-    fn new(key: &SeriesKey, histogram: &Histogram) -> Self {
+    fn new(key: &SeriesKey, histogram: &Histogram, slowest: Option<&Vec<SlowRequest>>) -> Self {
         Self {
             arm: key.arm.clone(),
             route: key.route.clone(),
@@ -296,6 +335,11 @@ impl SeriesEntry {
             sum_sq: histogram.sums().sum_sq.map(Exact::from_integer),
             group: key.group,
             block: key.block,
+            slowest: slowest
+                .into_iter()
+                .flatten()
+                .map(|slow| (slow.latency_ns, slow.request_id.clone()))
+                .collect(),
             buckets: histogram
                 .buckets()
                 .iter()
@@ -304,7 +348,7 @@ impl SeriesEntry {
         }
     }
 
-    fn into_series(self) -> Result<(SeriesKey, Histogram), Error> {
+    fn into_series(self) -> Result<(SeriesKey, Histogram, Vec<SlowRequest>), Error> {
         if self.unit != "ns" {
             return Err(Error::document(
                 "unit",
@@ -346,7 +390,11 @@ impl SeriesEntry {
             group: self.group,
             block: self.block,
         };
-        Ok((key, Histogram::try_new(buckets, sums)?))
+        let slowest = self.slowest.into_iter();
+        let slowest = slowest
+            .map(|(latency_ns, request_id)| SlowRequest { latency_ns, request_id })
+            .collect();
+        Ok((key, Histogram::try_new(buckets, sums)?, slowest))
     }
 }
 

@@ -6,7 +6,7 @@
 //! use latency_experiment_record::*;
 //!
 //! let recorder = Recorder::new(Limits::default(), Timestamp::now());
-//! let (experiment, counters) = recorder.register(Experiment {
+//! let (experiment, assigned) = recorder.register(Experiment {
 //!     name: "cached_whitelist".to_owned(),
 //!     epoch: 1,
 //!     fingerprint: Fingerprint(0x5eed),
@@ -15,7 +15,8 @@
 //!     subject: Subject::RequestId,
 //!     coverage_bp: 10_000,
 //! });
-//! // Once per series; the ID is what the request path keeps.
+//! // Once per route and series; the IDs are what the request path keeps.
+//! let started = recorder.started_counters(experiment, "GET /api/v1/categories");
 //! let series = recorder.series(experiment, SeriesKey {
 //!     arm: "control".to_owned(),
 //!     route: "GET /api/v1/categories".to_owned(),
@@ -29,7 +30,8 @@
 //!
 //! // Once per request: no lock, no allocation, no cache line that another thread writes.
 //! recorder.write(|writer| {
-//!     writer.started(counters, ArmId::arm(0));
+//!     writer.assigned(assigned, ArmId::arm(0));
+//!     writer.started(started, ArmId::arm(0));
 //!     writer.record(series, 1_234_567);
 //! });
 //!
@@ -57,7 +59,7 @@
 //! - Memory is bounded by [`Limits`]; what is beyond a bound is still counted, in less detail, and
 //!   the snapshot says how much.
 //! - The steady state neither allocates nor locks. The first touch of a thread, a series or an
-//!   octave allocates; one value in 2²⁴ at the very least, and each above 68.7 s, takes a lock
+//!   octave allocates; one value in 2²³ at the very least, and each above 68.7 s, takes a lock
 //!   that only a snapshot could hold.
 //!
 //! # What it does not do
@@ -79,13 +81,17 @@ mod recorder;
 mod segments;
 mod series;
 mod shard;
+mod slowest;
 mod snapshot;
 mod totals;
 
 pub use clock::Clock;
 pub use error::Error;
 pub use histogram::{Bucket, Histogram, Sums};
-pub use recorder::{ArmId, ExperimentCounters, ExperimentId, Limits, Recorder, Writer};
+pub use recorder::{
+    ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
+};
 pub use series::{Milestone, Outcome, SeriesKey, reserved};
 pub use shard::SeriesId;
-pub use snapshot::{Arm, Counters, Experiment, Fingerprint, Snapshot, Subject};
+pub use slowest::SlowRequest;
+pub use snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};

@@ -1,6 +1,6 @@
 //! Where requests are recorded and snapshots are taken.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use crate::shard::{PageBudget, SeriesId, Shard};
-use crate::snapshot::{Counters, Experiment, Snapshot};
+use crate::slowest::{SlowRequest, Slowest};
+use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
 use crate::totals::Totals;
 use crate::{Milestone, SeriesKey, reserved};
 
@@ -64,6 +65,8 @@ struct Inner {
 struct Tables {
     experiments: Vec<Registered>,
     counters: usize,
+    /// Counters of started requests, each of one experiment and route: one per arm.
+    started: Vec<(ExperimentId, String, StartedCounters)>,
     series: Vec<(ExperimentId, SeriesKey)>,
     index: HashMap<(ExperimentId, SeriesKey), SeriesId>,
     overflow_series: u64,
@@ -71,8 +74,7 @@ struct Tables {
 
 struct Registered {
     experiment: Experiment,
-    /// Position of the experiment's first counter.
-    counters: usize,
+    assigned: AssignedCounters,
     overflowed: u64,
 }
 
@@ -126,24 +128,13 @@ impl ArmId {
     }
 }
 
-/// Counters of one experiment; where they stand is what a writer needs to know.
+/// Counters of the requests that were assigned in one experiment, one per arm.
 #[derive(Clone, Copy, Debug)]
-pub struct ExperimentCounters {
-    first: usize,
-    arms: usize,
-}
+pub struct AssignedCounters(usize);
 
-impl ExperimentCounters {
-    #[inline]
-    fn started(self, arm: ArmId) -> usize {
-        self.first + arm.index()
-    }
-
-    #[inline]
-    fn assigned(self, arm: ArmId) -> usize {
-        self.first + self.arms + arm.index()
-    }
-}
+/// Counters of the requests of one route that were started in one experiment, one per arm.
+#[derive(Clone, Copy, Debug)]
+pub struct StartedCounters(usize);
 
 impl Recorder {
     /// A recorder within these bounds. `started_at` is the start of its snapshots.
@@ -166,13 +157,27 @@ impl Recorder {
     }
 
     /// Adds an experiment, whose requests can be recorded from then on.
-    pub fn register(self, experiment: Experiment) -> (ExperimentId, ExperimentCounters) {
+    pub fn register(self, experiment: Experiment) -> (ExperimentId, AssignedCounters) {
         let mut tables = lock(&self.0.tables);
-        let arms = ArmId::table_len(experiment.arms.len());
-        let counters = ExperimentCounters { first: tables.counters, arms };
-        tables.counters += 2 * arms;
-        tables.experiments.push(Registered { experiment, counters: counters.first, overflowed: 0 });
-        (ExperimentId(tables.experiments.len() as u32 - 1), counters)
+        let assigned = AssignedCounters(tables.counters);
+        tables.counters += ArmId::table_len(experiment.arms.len());
+        tables.experiments.push(Registered { experiment, assigned, overflowed: 0 });
+        (ExperimentId(tables.experiments.len() as u32 - 1), assigned)
+    }
+
+    /// Counters for the started requests of a route. Call it once per experiment and route, and
+    /// bound the number of routes.
+    ///
+    /// # Panics
+    ///
+    /// When the experiment is not of this recorder.
+    pub fn started_counters(self, experiment: ExperimentId, route: &str) -> StartedCounters {
+        let mut tables = lock(&self.0.tables);
+        let counters = StartedCounters(tables.counters);
+        let arms = tables.experiments[experiment.0 as usize].experiment.arms.len();
+        tables.counters += ArmId::table_len(arms);
+        tables.started.push((experiment, route.to_owned(), counters));
+        counters
     }
 
     /// The series with this key; it is created when there is none and the bound allows it.
@@ -222,13 +227,18 @@ impl Recorder {
     /// Runs `write` with the calling thread's tables.
     #[inline]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
-        let writer = |shard| Writer { shard, budget: &self.0.budget, _one_thread: PhantomData };
-        if let Ok(Some(shard)) = LOCAL.try_with(|local| local.shard(self)) {
-            write(writer(shard))
+        let own = match LAST_USED.get() {
+            Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(shard),
+            _ => self.own_shard(),
+        };
+        let _exclusive;
+        let shard = if let Some(shard) = own {
+            shard
         } else {
-            let _exclusive = lock(&self.0.shared);
-            write(writer(&self.0.shared_shard))
-        }
+            _exclusive = lock(&self.0.shared);
+            &self.0.shared_shard
+        };
+        write(Writer { shard, budget: &self.0.budget, _one_thread: PhantomData })
     }
 
     /// A copy of everything that was recorded for an experiment.
@@ -240,67 +250,81 @@ impl Recorder {
     ///
     /// When the experiment is not of this recorder.
     pub fn snapshot(self, experiment: ExperimentId, taken_at: Timestamp) -> Snapshot {
-        let (registered, counters, overflow_series, keys) = {
-            let tables = lock(&self.0.tables);
-            let registered = &tables.experiments[experiment.0 as usize];
-            let arms = ArmId::table_len(registered.experiment.arms.len());
-            let counters = ExperimentCounters { first: registered.counters, arms };
-            (
-                registered.experiment.clone(),
-                counters,
-                registered.overflowed,
-                tables.keys_of(experiment),
-            )
-        };
+        let tables = lock(&self.0.tables).of(experiment);
         let shards = self.shards();
 
         let mut series = BTreeMap::new();
-        let mut ended = BTreeMap::<String, u64>::new();
-        for (id, key) in keys {
+        let mut slowest = BTreeMap::new();
+        let mut ended = BTreeMap::<(String, String), u64>::new();
+        for (id, key) in tables.series {
             let mut totals = Totals::default();
+            let mut slow = Slowest::default();
             for shard in &shards {
-                shard.copy_into(id, &mut totals);
+                shard.copy_into(id, &mut totals, &mut slow);
             }
             let histogram = totals.to_histogram();
-            if histogram.count() > 0 {
-                if key.milestone == Milestone::Latency {
-                    *ended.entry(key.arm.clone()).or_default() += histogram.count();
-                }
-                series.insert(key, histogram);
+            if histogram.count() == 0 {
+                continue;
             }
+            if key.milestone == Milestone::Latency {
+                let place = (key.route.clone(), key.arm.clone());
+                *ended.entry(place).or_default() += histogram.count();
+            }
+            if !slow.is_empty() {
+                slowest.insert(key.clone(), slow.into_list());
+            }
+            series.insert(key, histogram);
         }
 
         // After the series: whoever saw a request end also sees that it started.
-        let mut snapshot = Snapshot {
+        let total = |counter| {
+            let counts = shards.iter().map(|shard| shard.counter(counter));
+            counts.fold(0, u64::wrapping_add)
+        };
+        let arms = (0..ArmId::table_len(tables.experiment.arms.len()))
+            .map(|position| ArmId(position as u8));
+        let named = arms.filter_map(|arm| Some((arm, arm.name(&tables.experiment)?.to_owned())));
+        let mut counters = Counters {
+            coarsened: shards.iter().map(|shard| shard.coarsened()).sum(),
+            overflow_series: tables.overflowed,
+            ..Counters::default()
+        };
+        let mut assigned = BTreeMap::new();
+        for (arm, name) in named {
+            for (route, started) in &tables.started {
+                let started = total(started.0 + arm.index());
+                if started == 0 {
+                    continue;
+                }
+                let place = (route.clone(), name.clone());
+                let ended = ended.get(&place).copied().unwrap_or(0);
+                let counts = RouteCounts { started, in_flight: started.saturating_sub(ended) };
+                *counters.started.entry(name.clone()).or_default() += counts.started;
+                *counters.in_flight.entry(name.clone()).or_default() += counts.in_flight;
+                counters.routes.insert(place, counts);
+            }
+            if !reserved::is_reserved(&name) {
+                assigned.insert(name, total(tables.assigned.0 + arm.index()));
+            }
+        }
+        Snapshot {
             instance: instance().to_owned(),
             started_at: self.0.started_at,
             taken_at,
-            experiment: registered,
-            assigned: BTreeMap::new(),
-            counters: Counters {
-                coarsened: shards.iter().map(|shard| shard.coarsened()).sum(),
-                overflow_series,
-                ..Counters::default()
-            },
+            experiment: tables.experiment,
+            assigned,
+            counters,
             series,
-        };
-        for position in 0..counters.arms {
-            let arm = ArmId(position as u8);
-            let Some(name) = arm.name(&snapshot.experiment).map(ToOwned::to_owned) else {
-                continue;
-            };
-            let total = |counter| shards.iter().map(|shard| shard.counter(counter)).sum::<u64>();
-            let started = total(counters.started(arm));
-            if started > 0 {
-                let ended = ended.get(&name).copied().unwrap_or(0);
-                snapshot.counters.in_flight.insert(name.clone(), started.saturating_sub(ended));
-                snapshot.counters.started.insert(name.clone(), started);
-            }
-            if !reserved::is_reserved(&name) {
-                snapshot.assigned.insert(name, total(counters.assigned(arm)));
-            }
+            slowest,
         }
-        snapshot
+    }
+
+    /// The calling thread's tables; `None` for a thread beyond the bound or being torn down.
+    #[cold]
+    fn own_shard(self) -> Option<&'static Shard> {
+        let shard = LOCAL.try_with(|local| local.shard(self)).ok().flatten()?;
+        LAST_USED.set(Some((self, shard)));
+        Some(shard)
     }
 
     fn shards(self) -> Vec<&'static Shard> {
@@ -341,12 +365,30 @@ impl Tables {
         id
     }
 
-    fn keys_of(&self, experiment: ExperimentId) -> Vec<(SeriesId, SeriesKey)> {
-        let all = self.series.iter().enumerate();
-        all.filter(|(_, (owner, _))| *owner == experiment)
-            .map(|(position, (_, key))| (SeriesId(position as u32), key.clone()))
-            .collect()
+    /// What concerns one experiment.
+    fn of(&self, experiment: ExperimentId) -> TablesOf {
+        let registered = &self.experiments[experiment.0 as usize];
+        let series = self.series.iter().enumerate().filter(|(_, (owner, _))| *owner == experiment);
+        let started = self.started.iter().filter(|(owner, ..)| *owner == experiment);
+        TablesOf {
+            experiment: registered.experiment.clone(),
+            assigned: registered.assigned,
+            overflowed: registered.overflowed,
+            series: series
+                .map(|(position, (_, key))| (SeriesId(position as u32), key.clone()))
+                .collect(),
+            started: started.map(|(_, route, counters)| (route.clone(), *counters)).collect(),
+        }
     }
+}
+
+/// The part of the tables that concerns one experiment.
+struct TablesOf {
+    experiment: Experiment,
+    assigned: AssignedCounters,
+    overflowed: u64,
+    series: Vec<(SeriesId, SeriesKey)>,
+    started: Vec<(String, StartedCounters)>,
 }
 
 /// The calling thread's tables, for as long as [`Recorder::write`] runs.
@@ -361,14 +403,20 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     /// Counts a request whose clock was started.
     #[inline]
-    pub fn started(self, experiment: ExperimentCounters, arm: ArmId) {
-        self.shard.count(experiment.started(arm));
+    pub fn started(self, counters: StartedCounters, arm: ArmId) {
+        self.shard.count(counters.0 + arm.index(), 1);
+    }
+
+    /// Files a request that was counted as started under another route.
+    pub fn started_elsewhere(self, from: StartedCounters, to: StartedCounters, arm: ArmId) {
+        self.shard.count(to.0 + arm.index(), 1);
+        self.shard.count(from.0 + arm.index(), u64::MAX);
     }
 
     /// Counts a request that was assigned to an arm.
     #[inline]
-    pub fn assigned(self, experiment: ExperimentCounters, arm: ArmId) {
-        self.shard.count(experiment.assigned(arm));
+    pub fn assigned(self, counters: AssignedCounters, arm: ArmId) {
+        self.shard.count(counters.0 + arm.index(), 1);
     }
 
     /// Records a value into a series.
@@ -376,10 +424,22 @@ impl Writer<'_> {
     pub fn record(self, series: SeriesId, value_ns: u64) {
         self.shard.record(series, value_ns, self.budget);
     }
+
+    /// Records a value into a series and, when it is among the largest of this thread, keeps the
+    /// ID of its request, which `id` is then asked for.
+    #[inline]
+    pub fn record_request(self, series: SeriesId, value_ns: u64, id: impl FnOnce() -> Box<str>) {
+        if self.shard.record(series, value_ns, self.budget) {
+            self.shard.keep_slow(series, SlowRequest { latency_ns: value_ns, request_id: id() });
+        }
+    }
 }
 
 thread_local! {
     static LOCAL: Local = const { Local { shards: RefCell::new(Vec::new()) } };
+    /// The tables that were used last, which most threads always use. It has no destructor and
+    /// needs no borrowing, so that reading it takes two instructions.
+    static LAST_USED: Cell<Option<(Recorder, &'static Shard)>> = const { Cell::new(None) };
 }
 
 /// The tables that this thread owns, by recorder.
@@ -388,7 +448,6 @@ struct Local {
 }
 
 impl Local {
-    #[inline]
     fn shard(&self, recorder: Recorder) -> Option<&'static Shard> {
         let known = self.shards.borrow().get(recorder.0.id).copied().flatten();
         match known {
@@ -397,7 +456,6 @@ impl Local {
         }
     }
 
-    #[cold]
     fn acquire(&self, recorder: Recorder) -> Option<&'static Shard> {
         let shard = recorder.acquire_shard()?;
         let mut shards = self.shards.borrow_mut();
@@ -411,6 +469,8 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
+        // Whoever gets the tables next is their only writer.
+        LAST_USED.set(None);
         for (recorder, shard) in self.shards.get_mut().drain(..).flatten() {
             lock(&recorder.0.shards).free.push(shard);
         }

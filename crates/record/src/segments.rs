@@ -1,31 +1,44 @@
 //! A vector that grows while others read it.
 
+use std::array;
 use std::sync::OnceLock;
 
-const FIRST: usize = 16;
-const SEGMENTS: usize = 20;
+/// Elements that are allocated together.
+const CHUNK: usize = 32;
+/// Chunks that are found without a detour.
+const NEAR: usize = 128;
+/// Directories of further chunks, each twice as long as the one before.
+const FAR: usize = 16;
 
-/// A grow-only array of doubling segments, each allocated on the first touch of one of its
-/// elements. Elements never move, so readers need no lock and writers need no copy.
+/// A grow-only array of chunks, each allocated on the first touch of one of its elements. Elements
+/// never move, so readers need no lock and writers need no copy.
 ///
-/// It holds up to 16 × (2²⁰ − 1) elements; an empty one is 320 bytes.
+/// It holds up to 32 × 128 × 2¹⁶ elements; the first 4,096 of them are the fastest to find. An
+/// empty one is 2.4 KiB.
 pub(crate) struct Segments<T> {
-    segments: [OnceLock<Box<[T]>>; SEGMENTS],
+    near: [Chunk<T>; NEAR],
+    far: [OnceLock<Box<[Chunk<T>]>>; FAR],
 }
+
+/// Elements that are allocated together, on the first touch of one of them.
+type Chunk<T> = OnceLock<Box<[T; CHUNK]>>;
 
 impl<T: Default> Segments<T> {
     pub(crate) const fn new() -> Self {
-        Self { segments: [const { OnceLock::new() }; SEGMENTS] }
+        Self { near: [const { OnceLock::new() }; NEAR], far: [const { OnceLock::new() }; FAR] }
     }
 
-    /// The element at `index`, unless nothing in its segment was ever touched.
+    /// The element at `index`, unless nothing in its chunk was ever touched.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        let (segment, offset) = locate(index);
-        self.segments.get(segment)?.get()?.get(offset)
+        let chunk = match self.near.get(index / CHUNK) {
+            Some(chunk) => chunk,
+            None => self.far(index / CHUNK)?,
+        };
+        Some(&chunk.get()?[index % CHUNK])
     }
 
-    /// The element at `index`; its segment is allocated when it is touched for the first time.
+    /// The element at `index`; its chunk is allocated when it is touched for the first time.
     ///
     /// `None` only beyond the capacity.
     #[inline]
@@ -36,11 +49,23 @@ impl<T: Default> Segments<T> {
         }
     }
 
+    /// A chunk beyond the near ones, unless its directory was never touched.
+    fn far(&self, chunk: usize) -> Option<&Chunk<T>> {
+        let (directory, offset) = locate(chunk);
+        self.far.get(directory)?.get()?.get(offset)
+    }
+
     #[cold]
     fn allocate(&self, index: usize) -> Option<&T> {
-        let (segment, offset) = locate(index);
-        let segment = self.segments.get(segment)?;
-        segment.get_or_init(|| (0..segment_len(index)).map(|_| T::default()).collect()).get(offset)
+        let chunk = self.near.get(index / CHUNK).or_else(|| self.allocate_far(index / CHUNK))?;
+        let chunk = chunk.get_or_init(|| Box::new(array::from_fn(|_| T::default())));
+        Some(&chunk[index % CHUNK])
+    }
+
+    fn allocate_far(&self, chunk: usize) -> Option<&Chunk<T>> {
+        let (directory, offset) = locate(chunk);
+        let chunks = || (0..NEAR << directory).map(|_| OnceLock::new()).collect();
+        self.far.get(directory)?.get_or_init(chunks).get(offset)
     }
 }
 
@@ -50,16 +75,11 @@ impl<T: Default> Default for Segments<T> {
     }
 }
 
-/// Segment and offset of an index: segment k starts at 16 × (2ᵏ − 1).
-#[inline]
-const fn locate(index: usize) -> (usize, usize) {
-    let shifted = index + FIRST;
-    let segment = (shifted.ilog2() - FIRST.ilog2()) as usize;
-    (segment, shifted - (FIRST << segment))
-}
-
-const fn segment_len(index: usize) -> usize {
-    FIRST << locate(index).0
+/// Directory of a chunk beyond the near ones, and its offset there: directory k starts at chunk
+/// 128 × 2ᵏ.
+const fn locate(chunk: usize) -> (usize, usize) {
+    let directory = (chunk.ilog2() - NEAR.ilog2()) as usize;
+    (directory, chunk - (NEAR << directory))
 }
 
 #[cfg(test)]
@@ -70,20 +90,25 @@ mod tests {
     #[test]
     fn every_index_has_a_place_of_its_own() {
         let segments = Segments::<AtomicUsize>::new();
-        for index in 0..5_000 {
+        for index in 0..20_000 {
             assert_eq!(segments.touch(index).unwrap().fetch_add(index + 1, Ordering::Relaxed), 0);
         }
-        for index in 0..5_000 {
+        for index in 0..20_000 {
             assert_eq!(segments.get(index).unwrap().load(Ordering::Relaxed), index + 1);
         }
     }
 
     #[test]
-    fn segments_are_allocated_by_touch_only_and_beyond_the_capacity_is_none() {
+    fn chunks_are_allocated_by_touch_only_and_beyond_the_capacity_is_none() {
         let segments = Segments::<AtomicUsize>::new();
-        assert!(segments.get(40).is_none());
-        assert!(segments.touch(40).is_some());
-        assert!(segments.get(15).is_none() && segments.get(47).is_some());
-        assert!(segments.touch(FIRST * ((1 << SEGMENTS) - 1)).is_none());
+        for index in [40, CHUNK * NEAR - 1, CHUNK * NEAR, 3 * CHUNK * NEAR] {
+            assert!(segments.get(index).is_none());
+            assert!(segments.touch(index).is_some());
+            let neighbours = index / CHUNK * CHUNK..(index / CHUNK + 1) * CHUNK;
+            assert!(neighbours.clone().all(|index| segments.get(index).is_some()));
+            assert!(segments.get(neighbours.end + CHUNK).is_none());
+        }
+        assert!(segments.touch(CHUNK * (NEAR << FAR)).is_none());
+        assert!(segments.touch(usize::MAX).is_none());
     }
 }

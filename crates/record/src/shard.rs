@@ -18,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
 use crate::segments::Segments;
+use crate::slowest::{SlowRequest, Slowest};
 use crate::totals::Totals;
 
 /// Index of a series in the tables of its recorder.
@@ -47,10 +48,13 @@ pub(crate) struct Shard {
     counters: Segments<CounterLine>,
     coarsened: AtomicU64,
     spill: Mutex<HashMap<u32, Totals>>,
+    slowest: Mutex<HashMap<u32, Slowest>>,
 }
 
 const CHUNK_PAGES: usize = 16;
 const LINE_COUNTERS: usize = 8;
+/// The low 32 bits.
+const LOW: u64 = u32::MAX as u64;
 
 /// One series in one shard. Aligned, so that two shards never share a cache line.
 #[derive(Default)]
@@ -60,9 +64,11 @@ struct Cells {
     pages: [AtomicU32; PAGES],
     sum: AtomicU64,
     // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
-    // a carry between two words would be seen half done. Neither overflows within 2²⁴ samples.
+    // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²³ samples.
     sum_sq_low: AtomicU64,
     sum_sq_high: AtomicU64,
+    /// What a value must exceed to be among the slowest.
+    slow_ns: AtomicU64,
     /// Counts per octave, once the page budget is spent.
     coarse: OnceLock<Box<[AtomicU64; PAGES]>>,
 }
@@ -90,11 +96,21 @@ fn add(cell: &AtomicU64, amount: u64) {
 }
 
 impl Shard {
-    /// Counts one. Only the owner of the shard may call it.
+    /// Adds to a counter, wrapping around. Only the owner of the shard may call it.
     #[inline]
-    pub(crate) fn count(&self, counter: usize) {
+    pub(crate) fn count(&self, counter: usize, amount: u64) {
         if let Some(line) = self.counters.touch(counter / LINE_COUNTERS) {
-            add(&line.0[counter % LINE_COUNTERS], 1);
+            add(&line.0[counter % LINE_COUNTERS], amount);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn keep_slow(&self, series: SeriesId, request: SlowRequest) {
+        let mut slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
+        let slowest = slowest.entry(series.0).or_default();
+        slowest.add(request);
+        if let Some(cells) = self.series.get(series.0 as usize) {
+            cells.slow_ns.store(slowest.threshold_ns(), Relaxed);
         }
     }
 
@@ -108,39 +124,44 @@ impl Shard {
         self.coarsened.load(Acquire)
     }
 
-    /// Records a value. Only the owner of the shard may call it.
+    /// Records a value, and tells whether it is among the slowest of its series in this shard. Only
+    /// the owner of the shard may call it.
     #[inline]
-    pub(crate) fn record(&self, series: SeriesId, value_ns: u64, budget: &PageBudget) {
-        let Some(cells) = self.series.touch(series.0 as usize) else { return };
+    pub(crate) fn record(&self, series: SeriesId, value_ns: u64, budget: &PageBudget) -> bool {
+        let Some(cells) = self.series.touch(series.0 as usize) else { return false };
+        let slow = value_ns > cells.slow_ns.load(Relaxed);
         let index = layout::index_of(value_ns);
         if index == OVERFLOW {
-            return self.record_overflow(series, value_ns);
+            self.record_overflow(series, value_ns);
+            return slow;
         }
         // Sums first: a snapshot reads them last, so that they may lead the buckets, never lag.
         self.add_to_sums(cells, series, value_ns);
         let Some(page) = self.page(cells, index / PAGE_BUCKETS, budget) else {
-            return self.record_coarse(cells, index / PAGE_BUCKETS);
+            self.record_coarse(cells, index / PAGE_BUCKETS);
+            return slow;
         };
         let cell = &page.0[index % PAGE_BUCKETS];
-        let count = cell.load(Relaxed);
-        if count == u32::MAX {
-            return self.spill_cell(series, index, cell);
+        match cell.load(Relaxed).checked_add(1) {
+            Some(count) => cell.store(count, Release),
+            None => self.spill_cell(series, index, cell),
         }
-        cell.store(count + 1, Release);
+        slow
     }
 
     #[inline]
     fn add_to_sums(&self, cells: &Cells, series: SeriesId, value_ns: u64) {
+        // Below 2³⁶ ns none of these exceeds 2⁴⁰: sums that are below 2⁶³ do not overflow by them.
         let square = u128::from(value_ns) * u128::from(value_ns);
-        let sum = cells.sum.load(Relaxed).checked_add(value_ns);
-        let low = cells.sum_sq_low.load(Relaxed).checked_add(square as u64 & u64::from(u32::MAX));
-        let high = cells.sum_sq_high.load(Relaxed).checked_add((square >> 32) as u64);
-        let (Some(sum), Some(low), Some(high)) = (sum, low, high) else {
-            return self.spill_sums(cells, series, value_ns);
-        };
+        let sum = cells.sum.load(Relaxed).wrapping_add(value_ns);
+        let low = cells.sum_sq_low.load(Relaxed).wrapping_add(square as u64 & LOW);
+        let high = cells.sum_sq_high.load(Relaxed).wrapping_add((square >> 32) as u64);
         cells.sum.store(sum, Release);
         cells.sum_sq_low.store(low, Release);
         cells.sum_sq_high.store(high, Release);
+        if (sum | low | high) >> 63 != 0 {
+            self.spill_sums(cells, series);
+        }
     }
 
     #[inline]
@@ -196,19 +217,20 @@ impl Shard {
     }
 
     #[cold]
-    fn spill_sums(&self, cells: &Cells, series: SeriesId, value_ns: u64) {
+    fn spill_sums(&self, cells: &Cells, series: SeriesId) {
         let mut spill = self.lock_spill();
-        let totals = spill.entry(series.0).or_default();
         let (sum, sum_sq) = cells.sums(Relaxed);
-        totals.add_sums(sum, Some(sum_sq));
-        totals.add_sums(value_ns.into(), Some(u128::from(value_ns) * u128::from(value_ns)));
+        spill.entry(series.0).or_default().add_sums(sum, Some(sum_sq));
         for cell in [&cells.sum, &cells.sum_sq_low, &cells.sum_sq_high] {
             cell.store(0, Release);
         }
     }
 
-    /// Adds what this shard knows of a series to `totals`. Any thread may call it at any time.
-    pub(crate) fn copy_into(&self, series: SeriesId, totals: &mut Totals) {
+    /// Adds what this shard knows of a series. Any thread may call it at any time.
+    pub(crate) fn copy_into(&self, series: SeriesId, totals: &mut Totals, slowest: &mut Slowest) {
+        let kept = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
+        slowest.extend(kept.get(&series.0).into_iter().flat_map(Slowest::iter).cloned());
+        drop(kept);
         let spill = self.lock_spill();
         if let Some(spilled) = spill.get(&series.0) {
             totals.add(spilled);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::slowest::{SlowRequest, Slowest};
 use crate::{Error, Histogram, SeriesKey};
 
 /// All series of one experiment and epoch, from one instance or merged from many.
@@ -28,6 +29,9 @@ pub struct Snapshot {
     pub counters: Counters,
     /// The series; no two have equal keys.
     pub series: BTreeMap<SeriesKey, Histogram>,
+    /// The slowest requests of a series, the slowest first; series of which none is known are
+    /// absent.
+    pub slowest: BTreeMap<SeriesKey, Vec<SlowRequest>>,
 }
 
 /// What is compared: one flag in one epoch.
@@ -97,10 +101,21 @@ pub struct Counters {
     pub started: BTreeMap<String, u64>,
     /// Requests that had not ended when the snapshot was taken, per arm.
     pub in_flight: BTreeMap<String, u64>,
+    /// The same per route and arm, in this order in the key.
+    pub routes: BTreeMap<(String, String), RouteCounts>,
     /// Samples that were recorded with an octave's width because the page budget was spent.
     pub coarsened: u64,
     /// Series that share an overflow series because the table was full.
     pub overflow_series: u64,
+}
+
+/// Requests of one route and arm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteCounts {
+    /// Requests whose clock was started.
+    pub started: u64,
+    /// Requests that had not ended when the snapshot was taken.
+    pub in_flight: u64,
 }
 
 impl Snapshot {
@@ -120,6 +135,12 @@ impl Snapshot {
             };
             series.insert(key.clone(), merged);
         }
+        let mut slowest = self.slowest.clone();
+        for (key, theirs) in &other.slowest {
+            let mut both = Slowest::default();
+            both.extend(slowest.remove(key).into_iter().flatten().chain(theirs.iter().cloned()));
+            slowest.insert(key.clone(), both.into_list());
+        }
         let later = if (other.taken_at, other.experiment.coverage_bp)
             > (self.taken_at, self.experiment.coverage_bp)
         {
@@ -135,6 +156,7 @@ impl Snapshot {
             assigned: add(&self.assigned, &other.assigned, "assigned")?,
             counters: self.counters.merge(&other.counters)?,
             series,
+            slowest,
         })
     }
 
@@ -162,8 +184,27 @@ impl Snapshot {
             experiment: self.experiment.clone(),
             assigned: minus(&self.assigned, &earlier.assigned, "assigned")?,
             counters: self.counters.subtract(&earlier.counters)?,
+            slowest: self.slowest_since(earlier, &series),
             series,
         })
+    }
+
+    /// The slowest requests that were not among them before. There may have been slower ones than
+    /// these since then that the earlier ones kept out.
+    fn slowest_since(
+        &self,
+        earlier: &Self,
+        series: &BTreeMap<SeriesKey, Histogram>,
+    ) -> BTreeMap<SeriesKey, Vec<SlowRequest>> {
+        let known =
+            |key, request| earlier.slowest.get(key).is_some_and(|before| before.contains(request));
+        let slowest = self.slowest.iter().filter(|(key, _)| series.contains_key(key));
+        slowest
+            .map(|(key, now)| {
+                (key.clone(), now.iter().filter(|request| !known(key, request)).cloned().collect())
+            })
+            .filter(|(_, new): &(_, Vec<_>)| !new.is_empty())
+            .collect()
     }
 
     fn expect_same_experiment(&self, other: &Self) -> Result<(), Error> {
@@ -211,7 +252,14 @@ impl Snapshot {
 impl Counters {
     fn merge(&self, other: &Self) -> Result<Self, Error> {
         let total = |a: u64, b: u64, what: &str| a.checked_add(b).ok_or_else(|| too_large(what));
+        let mut routes = self.routes.clone();
+        for (place, theirs) in &other.routes {
+            let ours = routes.entry(place.clone()).or_default();
+            ours.started = total(ours.started, theirs.started, "counters.routes")?;
+            ours.in_flight = total(ours.in_flight, theirs.in_flight, "counters.routes")?;
+        }
         Ok(Self {
+            routes,
             started: add(&self.started, &other.started, "counters.started")?,
             in_flight: add(&self.in_flight, &other.in_flight, "counters.in_flight")?,
             coarsened: total(self.coarsened, other.coarsened, "counters.coarsened")?,
@@ -225,7 +273,13 @@ impl Counters {
 
     fn subtract(&self, earlier: &Self) -> Result<Self, Error> {
         let left = |a: u64, b: u64, what: &str| a.checked_sub(b).ok_or_else(|| not_earlier(what));
+        let mut routes = self.routes.clone();
+        for (place, before) in &earlier.routes {
+            let now = routes.entry(place.clone()).or_default();
+            now.started = left(now.started, before.started, "counters.routes")?;
+        }
         Ok(Self {
+            routes,
             started: minus(&self.started, &earlier.started, "counters.started")?,
             // A level, not a count: what is in flight now was not "in flight since then".
             in_flight: self.in_flight.clone(),

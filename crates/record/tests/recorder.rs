@@ -78,9 +78,10 @@ proptest! {
     fn merge_is_commutative_and_subtract_is_its_inverse(before in proptest::collection::vec(0u64..1 << 50, 0..200), after in proptest::collection::vec(0u64..1 << 50, 0..200)) {
         let recorder = recorder(|_| {});
         let (id, counters) = recorder.register(experiment());
+        let started = recorder.started_counters(id, "GET /");
         let series = recorder.series(id, key("control", "GET /"));
         let record = |values: &[u64]| for &value in values {
-            recorder.write(|w| { w.assigned(counters, ArmId::arm(0)); w.started(counters, ArmId::arm(0)); w.record(series, value); });
+            recorder.write(|w| { w.assigned(counters, ArmId::arm(0)); w.started(started, ArmId::arm(0)); w.record(series, value); });
         };
         record(&before);
         let first = recorder.snapshot(id, Timestamp::now());
@@ -100,7 +101,8 @@ fn snapshots_under_load_are_never_torn_and_lose_nothing() {
     const THREADS: usize = 4;
     const PER_THREAD: u64 = 50_000;
     let recorder = recorder(|_| {});
-    let (id, counters) = recorder.register(experiment());
+    let (id, _) = recorder.register(experiment());
+    let started = recorder.started_counters(id, "GET /");
     let series = recorder.series(id, key("variation", "GET /"));
     let (start, done) = (Barrier::new(THREADS + 1), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -110,7 +112,7 @@ fn snapshots_under_load_are_never_torn_and_lose_nothing() {
                 scope.spawn(move || {
                     start.wait();
                     for i in 0..PER_THREAD {
-                        recorder.write(|w| w.started(counters, ArmId::arm(1)));
+                        recorder.write(|w| w.started(started, ArmId::arm(1)));
                         recorder.write(|w| w.record(series, i * 1_000 + thread as u64));
                     }
                 })
@@ -273,4 +275,68 @@ fn merging_what_does_not_belong_together_is_refused_by_name() {
     later.taken_at = base.taken_at + jiff::SignedDuration::from_secs(60);
     let twice = later.merge(&later).unwrap_err();
     assert!(twice.to_string().contains("only the later"), "{twice}");
+}
+
+#[test]
+fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    let series = recorder.series(id, key("control", "GET /"));
+    std::thread::scope(|scope| {
+        for thread in 0..4u64 {
+            scope.spawn(move || {
+                for n in 0..1_000 {
+                    let value = n * 10 + thread;
+                    recorder.write(|w| {
+                        w.record_request(series, value, || format!("id-{value}").into());
+                    });
+                }
+            });
+        }
+    });
+    let first = recorder.snapshot(id, Timestamp::now());
+    let ids = |snapshot: &Snapshot| -> Vec<String> {
+        snapshot.slowest.values().flatten().map(|slow| slow.request_id.to_string()).collect()
+    };
+    assert_eq!(ids(&first), ["id-9993", "id-9992", "id-9991", "id-9990"]);
+    assert_eq!(Snapshot::from_json(&first.to_json()).unwrap(), first);
+
+    recorder.write(|w| w.record_request(series, 20_000, || "id-20000".into()));
+    let second = recorder.snapshot(id, Timestamp::now());
+    assert_eq!(ids(&second.subtract(&first).unwrap()), ["id-20000"]);
+    let mut elsewhere = first.clone();
+    elsewhere.instance = "elsewhere".to_owned();
+    assert_eq!(
+        ids(&elsewhere.merge(&second).unwrap()),
+        ["id-20000", "id-9993", "id-9992", "id-9991"]
+    );
+}
+
+#[test]
+fn requests_are_in_flight_per_route_and_may_be_filed_under_another() {
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    let (unmatched, found) =
+        (recorder.started_counters(id, "_unmatched"), recorder.started_counters(id, "GET /"));
+    let series = recorder.series(id, key("control", "GET /"));
+    let control = ArmId::arm(0);
+    recorder.write(|w| {
+        w.started(unmatched, control);
+        w.started(unmatched, control);
+        w.started_elsewhere(unmatched, found, control);
+    });
+    let in_flight = |route: &str| {
+        let snapshot = recorder.snapshot(id, Timestamp::now());
+        assert_eq!(Snapshot::from_json(&snapshot.to_json()).unwrap(), snapshot);
+        snapshot
+            .counters
+            .routes
+            .get(&(route.to_owned(), "control".to_owned()))
+            .map(|counts| counts.in_flight)
+    };
+    assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (Some(1), Some(1)));
+    recorder.write(|w| w.record(series, 1));
+    assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (Some(1), Some(0)));
+    recorder.write(|w| w.started_elsewhere(unmatched, found, control));
+    assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (None, Some(1)));
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use latency_experiment_analysis::{Comparison, Plan, Report, Segment, analyze};
 use latency_experiment_record::{
-    Arm, ArmId, Experiment, ExperimentCounters, ExperimentId, Fingerprint, Limits, Milestone,
+    Arm, ArmId, AssignedCounters, Experiment, ExperimentId, Fingerprint, Limits, Milestone,
     Outcome, Recorder, SeriesId, SeriesKey, Snapshot, Subject,
 };
 
@@ -45,7 +45,7 @@ impl Seeded {
 pub(crate) struct Service {
     recorder: Recorder,
     experiment: ExperimentId,
-    counters: ExperimentCounters,
+    counters: AssignedCounters,
     arms: Vec<String>,
     series: BTreeMap<SeriesKey, SeriesId>,
 }
