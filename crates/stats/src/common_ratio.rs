@@ -1,6 +1,6 @@
 use crate::comparison::information;
 use crate::log_cdf::{LogCdf, shares_at};
-use crate::special::increasing_root;
+use crate::special::increasing_root_between;
 use crate::{Alpha, Boundary, Comparison, Estimate, Evidence, Quantile};
 
 /// Fewest requests per arm with which a stratum takes part.
@@ -8,6 +8,12 @@ const MIN_COUNT: u64 = 5;
 
 /// A score this close to zero, in standard errors, is zero but for rounding.
 const FLAT: f64 = 1e-9;
+
+/// To which the log ratio is found.
+const TOLERANCE: f64 = 1e-10;
+
+/// The log ratio at which the slope of the score is first measured.
+const FIRST_STEP: f64 = 0.05;
 
 /// No ratio of two 64-bit values lies beyond exp of this.
 const LARGEST_LOG_RATIO: f64 = 46.0;
@@ -85,22 +91,29 @@ pub fn common_ratio(
     }
     let information: f64 = strata.iter().map(|stratum| stratum.weight).sum();
     // W^2 (1/n_A + 1/n_B) = W.
-    let deviation = (p * (1.0 - p) * information).sqrt();
+    let deff = comparison.design_effect();
+    let deviation = (deff * p * (1.0 - p) * information).sqrt();
+    let information = information / deff;
     let score = |log_ratio: f64| -> f64 {
         strata.iter().map(|stratum| stratum.score(p, log_ratio)).sum::<f64>() / deviation
     };
     let radius = boundary.radius(information, alpha);
+    let search = Search::new(&score);
     // Between sparse values the score can be zero over a stretch; its middle favours neither arm.
-    let ends = log_ratio_at(&score, -FLAT).zip(log_ratio_at(&score, FLAT));
-    let middle = ends.map(|(low, high)| 0.5 * (low + high));
+    let low = search.log_ratio_at(-FLAT);
+    let high = low.and_then(|low| {
+        let same = score(low + 4.0 * TOLERANCE) >= FLAT;
+        if same { Some(low) } else { search.log_ratio_at(FLAT) }
+    });
+    let middle = low.zip(high).map(|(low, high)| 0.5 * (low + high));
     let ratio = Estimate {
         point: middle.map(f64::exp),
-        lower: log_ratio_at(&score, -radius).map_or(0.0, f64::exp),
-        upper: log_ratio_at(&score, radius).map_or(f64::INFINITY, f64::exp),
+        lower: search.log_ratio_at(-radius).map_or(0.0, f64::exp),
+        upper: search.log_ratio_at(radius).map_or(f64::INFINITY, f64::exp),
         alpha,
     };
     // The score grows with r; at r = 1 it is negative where the variation is slower.
-    let evidence = boundary.evidence(-score(0.0), information, alpha);
+    let evidence = boundary.evidence(-search.at_zero, information, alpha);
     CommonRatio { ratio, evidence, strata: strata.len() }
 }
 
@@ -127,30 +140,48 @@ impl Scored<'_> {
     }
 }
 
-/// Where the increasing `score` reaches `target`, if it does.
-fn log_ratio_at(score: &impl Fn(f64) -> f64, target: f64) -> Option<f64> {
-    let excess = |log_ratio: f64| score(log_ratio) - target;
-    let (mut low, mut high, mut step) = (0.0, 0.0, 0.05);
-    if excess(0.0) < 0.0 {
-        while excess(high) < 0.0 {
-            if high >= LARGEST_LOG_RATIO {
+/// Finds where the increasing score reaches a target.
+struct Search<'a, F> {
+    score: &'a F,
+    /// The score at a ratio of 1.
+    at_zero: f64,
+    /// How much the log ratio changes per standard error, around a ratio of 1.
+    scale: f64,
+}
+
+impl<'a, F: Fn(f64) -> f64> Search<'a, F> {
+    fn new(score: &'a F) -> Self {
+        let at_zero = score(0.0);
+        let step = if at_zero < 0.0 { FIRST_STEP } else { -FIRST_STEP };
+        let slope = (score(step) - at_zero) / step;
+        // A flat score gives no hint; any positive step finds the way.
+        let scale = if slope > 1e-9 { 1.0 / slope } else { FIRST_STEP };
+        Self { score, at_zero, scale }
+    }
+
+    /// `None` where no ratio of two 64-bit values reaches the target.
+    fn log_ratio_at(&self, target: f64) -> Option<f64> {
+        let excess = |log_ratio: f64| (self.score)(log_ratio) - target;
+        let limit = |log_ratio: f64| log_ratio.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO);
+        // Where a straight score would reach the target; then outwards until it is behind.
+        let guess = limit((target - self.at_zero) * self.scale);
+        let mut step = 0.02 * self.scale * (target - self.at_zero).abs().max(1.0);
+        let mut near = (guess, excess(guess));
+        let towards = if near.1 < 0.0 { 1.0 } else { -1.0 };
+        loop {
+            if near.0 * towards >= LARGEST_LOG_RATIO {
                 return None;
             }
-            low = high;
-            high = LARGEST_LOG_RATIO.min(high + step);
-            step *= 2.0;
-        }
-    } else {
-        while excess(low) > 0.0 {
-            if low <= -LARGEST_LOG_RATIO {
-                return None;
+            let far = limit(near.0 + towards * step);
+            let far = (far, excess(far));
+            if far.1 * towards >= 0.0 {
+                let (low, high) = if towards > 0.0 { (near, far) } else { (far, near) };
+                return Some(increasing_root_between(excess, low, high, TOLERANCE));
             }
-            high = low;
-            low = (-LARGEST_LOG_RATIO).max(low - step);
+            near = far;
             step *= 2.0;
         }
     }
-    Some(increasing_root(excess, low, high, 1e-10))
 }
 
 #[cfg(test)]

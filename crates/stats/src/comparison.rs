@@ -1,6 +1,6 @@
-use crate::bucket::{Cell, Span, walk};
+use crate::bucket::{Span, walk};
 use crate::distribution::RANK_SLACK;
-use crate::{Distribution, Edges, Error};
+use crate::{DesignEffect, Distribution, Edges, Error};
 
 /// Slack for a weighted distribution function that should meet a level exactly but was summed in floats.
 pub(crate) const LEVEL_SLACK: f64 = 1e-12;
@@ -50,7 +50,9 @@ pub struct Comparison {
     strata: Vec<Stratum>,
     /// The weighted distribution functions at every bucket of any stratum, in ascending order.
     steps: Vec<Step>,
+    /// Harmonic information without the design effect.
     information: f64,
+    design_effect: f64,
     dropped_share: f64,
 }
 
@@ -91,7 +93,7 @@ impl Comparison {
         let steps = weighted_steps(&used)?;
         let information = used.iter().map(|s| information(&s.control, &s.variation)).sum();
         let dropped_share = if dropped > 0.0 { dropped / (kept + dropped) } else { 0.0 };
-        Ok(Self { strata: used, steps, information, dropped_share })
+        Ok(Self { strata: used, steps, information, design_effect: 1.0, dropped_share })
     }
 
     /// Compares two arms over groups of strata, such as routes that each consist of epochs.
@@ -132,7 +134,25 @@ impl Comparison {
     ///
     /// The clock of the confidence sequences; a quarter of all requests at an even split.
     pub fn information(&self) -> f64 {
-        self.information
+        self.information / self.design_effect
+    }
+
+    /// The same data whose variances are `design_effect` times those of independent requests, and whose
+    /// information is by that factor smaller.
+    ///
+    /// For sticky subjects, whose requests resemble each other, and for effects that vary over time. Heeded by
+    /// [`quantile_effect`](crate::quantile_effect), [`mean_effect`](crate::mean_effect),
+    /// [`geometric_mean_effect`](crate::geometric_mean_effect), [`common_ratio`](crate::common_ratio) and
+    /// [`brunner_munzel`](crate::brunner_munzel); the other methods demand independent requests.
+    #[must_use]
+    pub fn with_design_effect(self, design_effect: DesignEffect) -> Self {
+        Self { design_effect: design_effect.get(), ..self }
+    }
+
+    /// By how much variances exceed those of independent requests; 1 unless
+    /// [said otherwise](Self::with_design_effect).
+    pub(crate) fn design_effect(&self) -> f64 {
+        self.design_effect
     }
 
     /// Share of all requests that lie in strata left out.
@@ -234,10 +254,8 @@ fn weighted_steps(strata: &[Stratum]) -> Result<Vec<Step>, Error> {
         _ => {
             let (left, right) = strata.split_at(strata.len() / 2);
             let (left, right) = (weighted_steps(left)?, weighted_steps(right)?);
-            let mut merged = Vec::with_capacity(left.len() + right.len());
-            let last = |steps: &[Step]| steps.last().copied().unwrap_or_default();
-            walk(&left, &right, |(lower, upper), from_left, from_right| {
-                let (a, b) = (last(&left[..from_left]), last(&right[..from_right]));
+            let mut merged = Vec::with_capacity(left.len().max(right.len()));
+            walk(&left, &right, |(lower, upper), a, b| {
                 merged.push(Step {
                     lower,
                     upper,
@@ -255,10 +273,9 @@ fn steps_of(stratum: &Stratum) -> Result<Vec<Step>, Error> {
     let Stratum { control, variation, weight } = stratum;
     let (a, b) = (control.cells(), variation.cells());
     let (n_a, n_b) = (control.count() as f64, variation.count() as f64);
-    let up_to = |cells: &[Cell]| cells.last().map_or(0.0, |cell| cell.cumulative as f64);
-    let mut steps = Vec::with_capacity(a.len() + b.len());
-    walk(a, b, |(lower, upper), from_a, from_b| {
-        let (below_a, below_b) = (up_to(&a[..from_a]), up_to(&b[..from_b]));
+    let mut steps = Vec::with_capacity(a.len().max(b.len()));
+    walk(a, b, |(lower, upper), a, b| {
+        let (below_a, below_b) = (a.cumulative as f64, b.cumulative as f64);
         steps.push(Step {
             lower,
             upper,

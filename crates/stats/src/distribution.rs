@@ -29,17 +29,11 @@ pub(crate) const RANK_SLACK: f64 = 1e-9;
 /// assert_eq!(latencies.quantile(Quantile::P50), Some(104.5));
 /// # Ok::<(), latency_experiment_stats::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Distribution {
-    cells: Arc<[Cell]>,
+    cells: Arc<Vec<Cell>>,
     at_infinity: u64,
     moments: Option<Moments>,
-}
-
-impl Default for Distribution {
-    fn default() -> Self {
-        Self { cells: Arc::new([]), at_infinity: 0, moments: None }
-    }
 }
 
 impl Distribution {
@@ -48,10 +42,11 @@ impl Distribution {
     /// Fails on a bucket with reversed edges, on one that does not begin above the bucket before it, and
     /// on more than 2^63 - 1 observations.
     pub fn new(buckets: impl IntoIterator<Item = Bucket>) -> Result<Self, Error> {
-        let mut cells = Vec::new();
+        let buckets = buckets.into_iter();
+        let mut cells = Vec::with_capacity(buckets.size_hint().0);
         let mut cumulative: u64 = 0;
         let mut previous_upper = None;
-        for (index, Bucket { lower, upper, count }) in buckets.into_iter().enumerate() {
+        for (index, Bucket { lower, upper, count }) in buckets.enumerate() {
             if lower > upper {
                 return Err(Error::ReversedBucket { index, lower, upper });
             }
@@ -64,7 +59,7 @@ impl Distribution {
                 cells.push(Cell { lower, upper, cumulative });
             }
         }
-        Ok(Self { cells: cells.into(), ..Self::default() })
+        Ok(Self { cells: Arc::new(cells), ..Self::default() })
     }
 
     /// Builds a distribution of exactly known values, given as (value, count) in ascending order.
@@ -84,7 +79,7 @@ impl Distribution {
     #[must_use]
     pub fn with_moments(mut self, sum: u128, sum_sq: u128) -> Self {
         self.moments =
-            Some(Moments { sum, sum_sq }).filter(|moments| moments.agree_with(&self.buckets()));
+            Some(Moments { sum, sum_sq }).filter(|moments| moments.agree_with(self.buckets()));
         self
     }
 
@@ -115,7 +110,7 @@ impl Distribution {
                 moments = moments.zip(part.moments).and_then(|(all, one)| all.checked_add(one));
             }
         }
-        let merged = Self { cells: merge_cells(&parts)?.into(), at_infinity: 0, moments };
+        let merged = Self { cells: Arc::new(merge_cells(&parts)?), at_infinity: 0, moments };
         // Parts without observations have no sums to keep.
         let moments = merged.moments.filter(|_| merged.finite_count() > 0);
         Self { moments, ..merged }.with_at_infinity(at_infinity)
@@ -154,6 +149,14 @@ impl Distribution {
         }
     }
 
+    /// Observations in buckets that begin at or below `value`.
+    pub(crate) fn count_from_below(&self, value: u64) -> u64 {
+        match self.cells.partition_point(|cell| cell.lower <= value) {
+            0 => 0,
+            above => self.cells[above - 1].cumulative,
+        }
+    }
+
     /// Where the `rank`-th smallest observation lies, counting from 1.
     ///
     /// `None` when there is no such observation; both edges are infinite for one at infinity.
@@ -181,77 +184,8 @@ impl Distribution {
         self.quantile_edges(quantile).map(Edges::midpoint)
     }
 
-    /// The mean: exact with exact sums, otherwise that of the bucket midpoints.
-    ///
-    /// `None` without observations, with observations at infinity, and with observations in an overflow
-    /// bucket unless the sums are exact.
-    pub fn mean(&self) -> Option<f64> {
-        if self.is_empty() || self.at_infinity > 0 {
-            return None;
-        }
-        let mean = match self.moments {
-            Some(moments) => moments.mean(self.finite_count()),
-            None => self.average(Edges::midpoint),
-        };
-        mean.is_finite().then_some(mean)
-    }
-
-    /// Between which values the mean must lie by the buckets alone.
-    pub fn mean_edges(&self) -> Option<Edges> {
-        (!self.is_empty() && self.at_infinity == 0).then(|| Edges {
-            lower: self.average(|edges| edges.lower),
-            upper: self.average(|edges| edges.upper),
-        })
-    }
-
-    /// The sample variance, divisor n - 1: exact with exact sums, otherwise that of the bucket midpoints.
-    ///
-    /// `None` below two observations and where there is no [mean](Self::mean). Never negative.
-    pub fn variance(&self) -> Option<f64> {
-        self.variance_around(self.mean()?)
-    }
-
-    /// [`variance`](Self::variance) of a distribution whose mean is already known.
-    pub(crate) fn variance_around(&self, mean: f64) -> Option<f64> {
-        let count = self.finite_count();
-        if count < 2 {
-            return None;
-        }
-        let deviations = |center: f64| {
-            self.weighted_sum(|edges| (edges.midpoint() - center) * (edges.midpoint() - center))
-        };
-        let sum = match self.moments {
-            None => deviations(mean),
-            // Exact sums that leave no room for a variance fall back to the buckets.
-            Some(moments) => moments
-                .squared_deviations(count)
-                .unwrap_or_else(|| deviations(self.average(Edges::midpoint))),
-        };
-        let variance = sum / (count - 1) as f64;
-        variance.is_finite().then_some(variance)
-    }
-
-    /// Mean of the logarithms of the values, from geometric bucket midpoints.
-    ///
-    /// Values below one unit count as one. `None` as for [`mean`](Self::mean).
-    pub fn log_mean(&self) -> Option<f64> {
-        if self.is_empty() || self.at_infinity > 0 {
-            return None;
-        }
-        let mean = self.average(log_midpoint);
-        mean.is_finite().then_some(mean)
-    }
-
-    /// Sample variance of the logarithms of the values, from geometric bucket midpoints.
-    ///
-    /// `None` as for [`variance`](Self::variance).
-    pub fn log_variance(&self) -> Option<f64> {
-        let mean = self.log_mean()?;
-        if self.finite_count() < 2 {
-            return None;
-        }
-        let sum = self.weighted_sum(|edges| (log_midpoint(edges) - mean).powi(2));
-        Some(sum / (self.finite_count() - 1) as f64)
+    pub(crate) fn moments(&self) -> Option<Moments> {
+        self.moments
     }
 
     pub(crate) fn cells(&self) -> &[Cell] {
@@ -261,20 +195,6 @@ impl Distribution {
     pub(crate) fn finite_count(&self) -> u64 {
         self.cells.last().map_or(0, |cell| cell.cumulative)
     }
-
-    fn weighted_sum(&self, value: impl Fn(Edges) -> f64) -> f64 {
-        self.buckets()
-            .map(|bucket| bucket.count as f64 * value(Edges::of(bucket.lower, bucket.upper)))
-            .sum()
-    }
-
-    fn average(&self, value: impl Fn(Edges) -> f64) -> f64 {
-        self.weighted_sum(value) / self.finite_count() as f64
-    }
-}
-
-fn log_midpoint(edges: Edges) -> f64 {
-    0.5 * (edges.lower.max(1.0).ln() + edges.upper.max(1.0).ln())
 }
 
 fn add_counts(a: u64, b: u64) -> Result<u64, Error> {
@@ -296,10 +216,10 @@ fn merge_cells(parts: &[&Distribution]) -> Result<Vec<Cell>, Error> {
 fn add_cells(left: &[Cell], right: &[Cell]) -> Result<Vec<Cell>, Error> {
     let total = |cells: &[Cell]| cells.last().map_or(0, |cell| cell.cumulative);
     add_counts(total(left), total(right))?;
-    let mut merged = Vec::with_capacity(left.len() + right.len());
-    walk(left, right, |(lower, upper), from_left, from_right| {
-        let cumulative = total(&left[..from_left]) + total(&right[..from_right]);
-        merged.push(Cell { lower, upper, cumulative });
+    // Where the buckets are shared there are no more than these.
+    let mut merged = Vec::with_capacity(left.len().max(right.len()));
+    walk(left, right, |(lower, upper), left, right| {
+        merged.push(Cell { lower, upper, cumulative: left.cumulative + right.cumulative });
     })?;
     Ok(merged)
 }

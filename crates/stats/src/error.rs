@@ -63,6 +63,20 @@ pub enum Error {
     },
     /// All weights of an allocation were zero.
     NoWeight,
+    /// A number that must be finite was not.
+    NotFinite {
+        /// What the number was meant to be.
+        what: &'static str,
+        /// The number given.
+        value: f64,
+    },
+    /// Arms, strata or epochs named different numbers of random groups.
+    GroupMismatch {
+        /// How many groups came first.
+        first: usize,
+        /// How many came with them.
+        other: usize,
+    },
     /// An allocation named a different number of counts and weights.
     LengthMismatch {
         /// How many counts were given.
@@ -81,6 +95,11 @@ impl fmt::Display for Error {
             Self::NotPositive { what, value } => {
                 write!(f, "{what} {value} must be positive and finite")
             }
+            Self::NotFinite { what, value } => write!(f, "{what} {value} must be finite"),
+            Self::GroupMismatch { first, other } => write!(
+                f,
+                "{first} random groups came with {other}: arms, strata and epochs share their groups"
+            ),
             Self::TunedForTooLittle { value } => write!(
                 f,
                 "tuned_for {value} must be a finite number of at least {}: below it the asymptotic boundaries miss their level",

@@ -2,7 +2,7 @@ use crate::evidence::average_log_e;
 use crate::{Error, Share};
 
 /// Effect sizes, in log odds, over which the likelihood ratios are averaged.
-const EFFECTS: [f64; 7] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
+pub(crate) const EFFECTS: [f64; 7] = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
 
 /// What the variation is suspected of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,17 @@ pub enum Alternative {
     Less,
     /// Either.
     TwoSided,
+}
+
+impl Alternative {
+    /// Signs of the effects that count as the alternative.
+    pub(crate) fn signs(self) -> &'static [f64] {
+        match self {
+            Self::Greater => &[1.0],
+            Self::Less => &[-1.0],
+            Self::TwoSided => &[1.0, -1.0],
+        }
+    }
 }
 
 /// How many requests were bad in each arm during one epoch.
@@ -57,6 +68,10 @@ impl BaseRate {
     pub fn get(self) -> f64 {
         self.0
     }
+
+    pub(crate) fn log_odds(self) -> f64 {
+        (self.0 / (1.0 - self.0)).ln()
+    }
 }
 
 /// ln E against "bad requests are no more likely in the variation", a process valid at every look.
@@ -92,12 +107,8 @@ impl BaseRate {
 /// assert!(log_e.exp() > 1_000.0);
 /// ```
 pub fn label_log_e(epochs: &[LabelCounts], base_rate: BaseRate, alternative: Alternative) -> f64 {
-    let signs: &[f64] = match alternative {
-        Alternative::Greater => &[1.0],
-        Alternative::Less => &[-1.0],
-        Alternative::TwoSided => &[1.0, -1.0],
-    };
-    let base = (base_rate.0 / (1.0 - base_rate.0)).ln();
+    let signs = alternative.signs();
+    let base = base_rate.log_odds();
     average_log_e(signs.iter().flat_map(|sign| {
         EFFECTS.map(|size| {
             let effect = sign * size;
@@ -108,17 +119,31 @@ pub fn label_log_e(epochs: &[LabelCounts], base_rate: BaseRate, alternative: Alt
 
 /// Log likelihood ratio of one epoch at one effect size.
 fn log_ratio(counts: &LabelCounts, base: f64, effect: f64) -> f64 {
-    let share = counts.share.get();
-    let rest = 1.0 - share;
-    let control = base - share * effect;
-    let variation = base + rest * effect;
-    let bad = label(share, ln_expit(control), ln_expit(variation));
-    let ok = label(share, ln_expit(-control), ln_expit(-variation));
+    let LabelRatios { bad, ok } = LabelRatios::new(counts.share, base, effect);
     // Zero requests must give zero even where a logarithm is large.
     counts.bad_variation as f64 * bad.1
         + counts.bad_control as f64 * bad.0
         + counts.ok_variation as f64 * ok.1
         + counts.ok_control as f64 * ok.0
+}
+
+/// What one request adds to the log likelihood ratio, by outcome; pairs are for the control and the variation.
+pub(crate) struct LabelRatios {
+    pub(crate) bad: (f64, f64),
+    pub(crate) ok: (f64, f64),
+}
+
+impl LabelRatios {
+    /// At base log odds `base` and an effect on the log odds.
+    pub(crate) fn new(share: Share, base: f64, effect: f64) -> Self {
+        let share = share.get();
+        let control = base - share * effect;
+        let variation = base + (1.0 - share) * effect;
+        Self {
+            bad: label(share, ln_expit(control), ln_expit(variation)),
+            ok: label(share, ln_expit(-control), ln_expit(-variation)),
+        }
+    }
 }
 
 /// ln of P(arm | outcome) / P(arm) for the control and the variation, from the log probabilities of the

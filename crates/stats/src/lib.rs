@@ -36,15 +36,41 @@
 //! | By how much did a quantile change for all requests together? | [`quantile_effect`] | asymptotic, every look |
 //! | By how much did the typical route change? | [`common_ratio`] | asymptotic, every look |
 //! | By how much did the mean change? | [`mean_effect`], [`geometric_mean_effect`] | asymptotic, every look |
+//! | How often is the variation the slower one? | [`brunner_munzel`] | asymptotic, every look |
+//! | Does a quantile differ, without approximation? | [`strict_test`] | exact for i.i.d. data, every look |
 //! | Where is one arm's quantile? | [`quantile_confidence_sequence`] | exact for i.i.d. data, every look |
-//! | The same for one planned look | [`quantile_confidence_interval`], [`Boundary::FixedN`] | exact; asymptotic |
-//! | Which arm is faster more often? | [`mann_whitney`] | asymptotic, one planned look |
-//! | Are bad requests likelier in one arm? | [`label_log_e`] | exact, every look |
+//! | Are slow or failed requests likelier in one arm? | [`label_log_e`] at a [`Threshold`] | exact, every look |
+//! | The same anywhere in the distribution | [`dominance_log_e`] | exact, every look |
+//! | By how much did the error rate change? | [`rate_ratio`], [`rate_ratio_log_e`] | exact, every look |
 //! | Is a rate what it should be? | [`BetaBinomial`], [`bernoulli_confidence_sequence`] | exact, every look |
-//! | Did the arms get their shares? | [`srm`] | exact, every look |
+//! | Did the arms get their shares? | [`srm`]; [`sticky_srm`] | exact, every look; asymptotic |
 //! | Which of many hypotheses to reject? | [`e_bh`], [`average_log_e`] | exact, any dependence |
-//! | How many requests will it take? | [`requirement`], [`best_requirement`] | within a third of simulations |
 //! | Any z-score, at every look | [`NormalMixture`], [`OneSidedNormalMixture`] | asymptotic |
+//! | How many requests will it take? | [`requirement`], [`best_requirement`], [`label_requirement`] | within a third of simulations |
+//!
+//! When requests are not independent of each other, or arms not of each other:
+//!
+//! | design | function | guarantee |
+//! |---|---|---|
+//! | sticky subjects | [`random_groups`], then [`Comparison::with_design_effect`] | asymptotic, every look |
+//! | clustered requests, effects that vary over time | [`variance_inflation`] | a warning |
+//! | time blocks that go to one arm | [`switchback`], [`switchback_sequence`] | asymptotic in pairs |
+//! | rounds before and after a change | [`before_after`] | asymptotic in rounds, one look |
+//! | requests that run twice | [`PairedRuns`] | asymptotic, every look |
+//! | control that moves with the split | [`interference`] | a warning |
+//!
+//! For one look at a planned size: [`Boundary::FixedN`] with the methods above, and
+//!
+//! | question | function |
+//! |---|---|
+//! | Which arm is faster more often? By what shift or factor? | [`mann_whitney`], [`hodges_lehmann`] |
+//! | Where is one arm's quantile? | [`quantile_confidence_interval`] |
+//! | Do means or geometric means differ? | [`welch`], [`welch_log`] |
+//! | What is a rate, how do two differ? | [`wilson`], [`newcombe`] |
+//! | How do rates differ within strata? | [`mantel_haenszel`] |
+//! | Did the arms get their shares? | [`srm_chi_square`] |
+//! | How far apart are the distributions, for display? | [`ks_distance`] |
+//! | Which of many p-values count? | [`benjamini_hochberg`], [`holm`], [`bonferroni`] |
 //!
 //! # Conventions
 //!
@@ -65,57 +91,100 @@
 //!
 //! # Limits
 //!
-//! * Requests must be assigned independently of each other. With sticky users none of the intervals holds.
+//! * Requests must be assigned independently of each other. With sticky users no interval holds without its
+//!   design effect, and no exact test at all.
 //! * Asymptotic means: from some twenty requests per arm on, and tuned for at least [`TunedFor::MIN`].
 //! * A change smaller than a bucket is invisible. Two histograms must share their buckets; reduce the finer
 //!   one first.
-//! * Arms that share a machine slow each other down; no method here sees that.
+//! * Arms that share a machine slow each other down; only a switchback sees that.
 //!
 //! # Features
 //!
 //! None. One dependency: `libm`.
 
+mod adjusted_p_values;
+mod averages;
 mod beta_binomial;
 mod boundary;
+mod brunner_munzel;
 mod bucket;
+mod chi_square;
 mod common_ratio;
 mod comparison;
+mod design_effect;
 mod distribution;
 mod e_bh;
 mod error;
 mod estimate;
 mod evidence;
+mod hodges_lehmann;
+mod interference;
+mod kolmogorov_smirnov;
 mod label;
+mod label_planning;
 mod level;
 mod log_cdf;
 mod mann_whitney;
+mod mantel_haenszel;
 mod mean_effect;
 mod moments;
 mod normal_mixture;
+mod paired_runs;
 mod planning;
+mod proportion;
 mod quantile_bounds;
 mod quantile_effect;
+mod random_groups;
+mod rate_ratio;
+mod rounds;
 mod special;
 mod srm;
+mod strict_test;
+mod switchback;
+mod threshold;
+mod variance_inflation;
+mod welch;
 
 pub use self::{
+    adjusted_p_values::{benjamini_hochberg, bonferroni, holm},
     beta_binomial::{BetaBinomial, bernoulli_confidence_sequence},
     boundary::{Boundary, TunedFor},
+    brunner_munzel::{BrunnerMunzel, brunner_munzel},
     bucket::{Bucket, Edges},
+    chi_square::{ChiSquare, srm_chi_square},
     common_ratio::{CommonRatio, common_ratio},
     comparison::{Comparison, Stratum},
+    design_effect::DesignEffect,
     distribution::Distribution,
     e_bh::e_bh,
     error::Error,
     estimate::Estimate,
     evidence::{Evidence, average_log_e, p_value_of_log_e},
+    hodges_lehmann::{HodgesLehmann, hodges_lehmann},
+    interference::{ControlEpoch, Interference, interference},
+    kolmogorov_smirnov::ks_distance,
     label::{Alternative, BaseRate, LabelCounts, label_log_e},
+    label_planning::{LabelDesign, label_requirement},
     level::{Alpha, Power, Quantile, Share},
     mann_whitney::{MannWhitney, mann_whitney},
+    mantel_haenszel::{MantelHaenszel, RateCounts, mantel_haenszel},
     mean_effect::{MeanEffect, geometric_mean_effect, mean_effect},
     normal_mixture::{NormalMixture, OneSidedNormalMixture},
+    paired_runs::{PairedEffect, PairedRuns},
     planning::{Design, Requirement, best_requirement, requests_per_arm_for_rates, requirement},
+    proportion::{newcombe, wilson},
     quantile_bounds::{quantile_confidence_interval, quantile_confidence_sequence},
     quantile_effect::{QuantileEffect, quantile_effect},
+    random_groups::{
+        GroupCounts, GroupedStratum, StickyEpoch, StickySrm, jackknife_variance, random_groups,
+        sticky_srm,
+    },
+    rate_ratio::{EventCounts, rate_ratio, rate_ratio_log_e},
+    rounds::{BeforeAfter, before_after},
     srm::{Allocation, SRM_THRESHOLD, Srm, srm, srm_log_bayes_factor},
+    strict_test::{StrictTest, strict_test},
+    switchback::{BlockPair, Switchback, switchback, switchback_sequence},
+    threshold::{DominanceCounts, DominanceGrid, Threshold, dominance_log_e},
+    variance_inflation::{IntervalContrast, VarianceInflation, variance_inflation},
+    welch::{Welch, welch, welch_log},
 };

@@ -47,7 +47,52 @@ impl<'a> LogCdf<'a> {
 
     /// The first bucket in `range` that ends above `value`, or the end of the range.
     fn find(&self, (first, end): (usize, usize), value: f64) -> usize {
-        first + self.cells[first..end].partition_point(|cell| cell.upper as f64 + 0.5 <= value)
+        // upper + 1/2 <= value in integers, whose comparison is cheaper; the cast saturates.
+        let ends_by = value - 0.5;
+        if ends_by < 0.0 {
+            return first;
+        }
+        let last = ends_by as u64;
+        first + self.cells[first..end].partition_point(|cell| cell.upper <= last)
+    }
+}
+
+/// The share of a distribution up to some value: known, or to be interpolated in a bucket when it matters.
+#[derive(Clone, Copy)]
+enum UpTo {
+    Share(f64),
+    Bucket(usize),
+}
+
+impl LogCdf<'_> {
+    /// Where `value` lies among the buckets in `range`, and between which shares its own is.
+    fn locate(&self, range: (usize, usize), value: f64) -> (usize, UpTo) {
+        let index = self.find(range, value);
+        (index, UpTo::Bucket(index))
+    }
+
+    fn least(&self, up_to: UpTo) -> f64 {
+        match up_to {
+            UpTo::Share(share) => share,
+            UpTo::Bucket(index) => self.share_up_to(index.checked_sub(1)),
+        }
+    }
+
+    fn most(&self, up_to: UpTo) -> f64 {
+        match up_to {
+            UpTo::Share(share) => share,
+            // Behind the last bucket nothing is added.
+            UpTo::Bucket(index) => {
+                self.share_up_to(self.cells.len().checked_sub(1).map(|last| index.min(last)))
+            }
+        }
+    }
+
+    fn share(&self, up_to: UpTo, value: f64) -> f64 {
+        match up_to {
+            UpTo::Share(share) => share,
+            UpTo::Bucket(index) => self.share_in(index, value),
+        }
     }
 }
 
@@ -55,8 +100,8 @@ impl<'a> LogCdf<'a> {
 #[derive(Clone, Copy)]
 struct Point {
     value: f64,
-    a: f64,
-    b: f64,
+    a: UpTo,
+    b: UpTo,
 }
 
 /// The shares `F_a(v)` and `F_b(v * ratio)` at the v where `weight_a F_a(v) + weight_b F_b(v * ratio)` reaches
@@ -71,15 +116,20 @@ pub(crate) fn shares_at(
     ratio: f64,
     target: f64,
 ) -> (f64, f64) {
-    let mut low = Point { value: 0.0, a: 0.0, b: 0.0 };
-    let mut high = Point {
-        value: f64::INFINITY,
-        a: a.share_up_to(a.cells.len().checked_sub(1)),
-        b: b.share_up_to(b.cells.len().checked_sub(1)),
-    };
-    // Narrows the bracket to a point and says whether the target is reached there.
+    let all = |cdf: LogCdf<'_>| UpTo::Share(cdf.share_up_to(cdf.cells.len().checked_sub(1)));
+    let mut low = Point { value: 0.0, a: UpTo::Share(0.0), b: UpTo::Share(0.0) };
+    let mut high = Point { value: f64::INFINITY, a: all(a), b: all(b) };
+    let shares =
+        |point: Point| (a.share(point.a, point.value), b.share(point.b, point.value * ratio));
+    let mix = |a: f64, b: f64| weight_a * a + weight_b * b;
+    // Narrows the bracket to a point and says whether the target is reached there. Most points are decided by
+    // the ends of their buckets, without a logarithm.
     let mut narrow = |point: Point| {
-        let reached = weight_a * point.a + weight_b * point.b >= target;
+        let reached = mix(a.least(point.a), b.least(point.b)) >= target
+            || mix(a.most(point.a), b.most(point.b)) >= target && {
+                let (a, b) = shares(point);
+                mix(a, b) >= target
+            };
         if reached && point.value < high.value {
             high = point;
         } else if !reached && point.value > low.value {
@@ -94,9 +144,8 @@ pub(crate) fn shares_at(
     while first < end {
         let middle = first + (end - first) / 2;
         let value = a.to(middle);
-        let index = b.find(beside, value * ratio);
-        let b = b.share_in(index, value * ratio);
-        if narrow(Point { value, a: a.share_up_to(Some(middle)), b }) {
+        let (index, b) = b.locate(beside, value * ratio);
+        if narrow(Point { value, a: UpTo::Share(a.share_up_to(Some(middle))), b }) {
             (end, beside.1) = (middle, index);
         } else {
             (first, beside.0) = (middle + 1, index);
@@ -105,35 +154,35 @@ pub(crate) fn shares_at(
     let in_a = first;
     if in_a < a.cells.len() {
         let value = a.from(in_a);
-        let index = b.find(beside, value * ratio);
-        let b = b.share_in(index, value * ratio);
-        narrow(Point { value, a: a.share_up_to(in_a.checked_sub(1)), b });
+        let (_, b) = b.locate(beside, value * ratio);
+        narrow(Point { value, a: UpTo::Share(a.share_up_to(in_a.checked_sub(1))), b });
     }
     // Then the same among those buckets of b, where a stays inside one bucket.
+    let in_a = UpTo::Bucket(in_a);
     let (mut first, mut end) = beside;
     while first < end {
         let middle = first + (end - first) / 2;
         let value = b.to(middle) / ratio;
-        if narrow(Point { value, a: a.share_in(in_a, value), b: b.share_up_to(Some(middle)) }) {
+        let up_to = UpTo::Share(b.share_up_to(Some(middle)));
+        if narrow(Point { value, a: in_a, b: up_to }) {
             end = middle;
         } else {
             first = middle + 1;
         }
     }
     if first < b.cells.len() {
-        let value = b.from(first) / ratio;
-        narrow(Point { value, a: a.share_in(in_a, value), b: b.share_up_to(first.checked_sub(1)) });
-        let value = b.to(first) / ratio;
-        narrow(Point { value, a: a.share_in(in_a, value), b: b.share_up_to(Some(first)) });
+        let (before, after) = (b.share_up_to(first.checked_sub(1)), b.share_up_to(Some(first)));
+        narrow(Point { value: b.from(first) / ratio, a: in_a, b: UpTo::Share(before) });
+        narrow(Point { value: b.to(first) / ratio, a: in_a, b: UpTo::Share(after) });
     }
 
-    let mixed = |point: Point| weight_a * point.a + weight_b * point.b;
-    let (below, above) = (mixed(low), mixed(high));
+    let ((low_a, low_b), (high_a, high_b)) = (shares(low), shares(high));
+    let (below, above) = (mix(low_a, low_b), mix(high_a, high_b));
     if high.value == f64::INFINITY || above <= below {
-        return (high.a, high.b);
+        return (high_a, high_b);
     }
     let inside = ((target - below) / (above - below)).clamp(0.0, 1.0);
-    (low.a + inside * (high.a - low.a), low.b + inside * (high.b - low.b))
+    (low_a + inside * (high_a - low_a), low_b + inside * (high_b - low_b))
 }
 
 #[cfg(test)]

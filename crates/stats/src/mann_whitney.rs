@@ -1,4 +1,4 @@
-use crate::bucket::{Cell, walk};
+use crate::bucket::walk;
 use crate::special::{ln_two_sided, two_sided, upper_tail};
 use crate::{Alternative, Comparison, Distribution};
 
@@ -19,6 +19,8 @@ pub struct MannWhitney {
     pub log_p_value: f64,
     /// P(variation < control) + half of P(equal), for requests of the same stratum.
     pub probability_faster: f64,
+    /// Half a pair in standard errors, what a continuity correction takes off; `None` over several strata.
+    half_pair: Option<f64>,
 }
 
 impl MannWhitney {
@@ -30,6 +32,19 @@ impl MannWhitney {
             Alternative::TwoSided => self.p_value,
         }
     }
+
+    /// The p-value with a continuity correction of half a pair, as some textbooks and scipy's default have it.
+    ///
+    /// `None` over several strata, whose weighted sum does not move in steps of one.
+    pub fn corrected_p_value_for(&self, alternative: Alternative) -> Option<f64> {
+        let half_pair = self.half_pair?;
+        Some(match alternative {
+            Alternative::Greater => upper_tail(self.z - half_pair),
+            Alternative::Less => upper_tail(-self.z - half_pair),
+            // Twice the tail of the larger side, which exceeds 1 for a z within the correction.
+            Alternative::TwoSided => (2.0 * upper_tail(self.z.abs() - half_pair)).min(1.0),
+        })
+    }
 }
 
 /// The tie-corrected Mann-Whitney test; over strata, van Elteren's.
@@ -40,7 +55,7 @@ impl MannWhitney {
 /// **Formula**: U counts the pairs with the variation slower, ties half, summed over strata; with N = n + m
 /// requests in a stratum, var U = n m / 12 \[(N + 1) - sum (t^3 - t) / (N (N - 1))\], and
 /// z = sum (U - n m / 2) / (N + 1) / sqrt(sum var U / (N + 1)^2). One stratum gives the usual z. No continuity
-/// correction. Weights of the strata do not enter.
+/// correction, unless [asked for](MannWhitney::corrected_p_value_for). Weights of the strata do not enter.
 ///
 /// **Source**: Mann & Whitney 1947; ties: Lehmann 1975, section 1.4; strata: van Elteren 1960.
 ///
@@ -48,8 +63,8 @@ impl MannWhitney {
 /// request rejects a true null hypothesis in about two experiments of three: show the p-value only when the
 /// planned size is reached.
 ///
-/// **Numerics**: U in exact integers; the variance as sum t (N - t)(N + t), which does not cancel. Counts to 1e12 per
-/// bucket are exact, and nothing overflows. Observations at infinity tie with each other.
+/// **Numerics**: U in exact integers; the variance as sum t (N - t)(N + t), which does not cancel. Counts
+/// to 1e12 per bucket are exact, and nothing overflows. Observations at infinity tie with each other.
 ///
 /// `None` when no stratum has data in both arms. All values tied give z = 0.
 ///
@@ -72,6 +87,14 @@ pub fn mann_whitney(comparison: &Comparison) -> Option<MannWhitney> {
         total.add(&Ranks::of(&stratum.control, &stratum.variation)?);
     }
     let z = if total.variance > 0.0 { total.score / total.variance.sqrt() } else { 0.0 };
+    let half_pair = match comparison.strata() {
+        [one] if total.variance > 0.0 => {
+            let scale = one.control.count() as f64 + one.variation.count() as f64 + 1.0;
+            Some(0.5 / scale / total.variance.sqrt())
+        }
+        [_] => Some(0.0),
+        _ => None,
+    };
     Some(MannWhitney {
         u: total.u,
         twice_u: total.twice_u,
@@ -80,6 +103,7 @@ pub fn mann_whitney(comparison: &Comparison) -> Option<MannWhitney> {
         p_value: two_sided(z),
         log_p_value: ln_two_sided(z),
         probability_faster: (total.twice_faster / (2.0 * total.pairs)).clamp(0.0, 1.0),
+        half_pair,
     })
 }
 
@@ -108,13 +132,10 @@ impl Ranks {
             untied: 0.0,
             tie_sum: Some(0),
         };
-        let (a, b) = (control.cells(), variation.cells());
-        let up_to = |cells: &[Cell]| cells.last().map_or(0, |cell| cell.cumulative);
         let (mut below_a, mut below_b) = (0, 0);
-        walk(a, b, |_, from_a, from_b| {
-            let (next_a, next_b) = (up_to(&a[..from_a]), up_to(&b[..from_b]));
-            ranks.add_tie(below_a, next_a - below_a, next_b - below_b);
-            (below_a, below_b) = (next_a, next_b);
+        walk(control.cells(), variation.cells(), |_, a, b| {
+            ranks.add_tie(below_a, a.cumulative - below_a, b.cumulative - below_b);
+            (below_a, below_b) = (a.cumulative, b.cumulative);
         })
         .ok()?;
         ranks.add_tie(below_a, control.at_infinity(), variation.at_infinity());
@@ -123,16 +144,21 @@ impl Ranks {
 
     /// Adds a group of `a` and `b` equal observations above `below_a` of the control.
     fn add_tie(&mut self, below_a: u64, a: u64, b: u64) {
-        let size = u128::from(a) + u128::from(b);
-        self.twice_u += u128::from(b) * (2 * u128::from(below_a) + u128::from(a));
+        // An arm holds less than 2^63, so that neither sum overflows.
+        self.twice_u += u128::from(b) * u128::from(2 * below_a + a);
+        let size = a + b;
         let size_f64 = size as f64;
         self.untied += size_f64 * (self.requests - size_f64) * (self.requests + size_f64);
-        // Cubes of a million million fit; checked arithmetic is for what lies beyond.
-        self.tie_sum = if size < 1 << 40 && self.tie_sum.is_some_and(|sum| sum < 1 << 126) {
-            self.tie_sum.map(|sum| sum + (size * size * size).saturating_sub(size))
+        // Nearly all ties are small enough for one register.
+        let cubed = if size < 1 << 21 {
+            Some(u128::from(size * size * size))
         } else {
-            self.tie_sum.and_then(|sum| sum.checked_add(size.checked_pow(3)?.saturating_sub(size)))
+            u128::from(size).checked_pow(3)
         };
+        self.tie_sum = self
+            .tie_sum
+            .zip(cubed)
+            .and_then(|(sum, cubed)| sum.checked_add(cubed - u128::from(size)));
     }
 }
 

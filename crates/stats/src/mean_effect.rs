@@ -19,7 +19,8 @@ pub struct MeanEffect {
 ///
 /// **Estimand**: the ratio of the weighted means `M_B / M_A`, where `M = sum_h w_h m_h`.
 ///
-/// **Formula**: with `cv_h` the *larger* of the two arms' coefficients of variation and c the boundary's radius,
+/// **Formula**: with `cv_h` the *larger* of the two arms' coefficients of variation and c the boundary's
+/// radius,
 ///
 /// ```text
 /// theta    = ln(M_B / M_A)
@@ -84,6 +85,7 @@ pub fn mean_effect(comparison: &Comparison, boundary: Boundary, alpha: Alpha) ->
         };
         terms.map(|((stratum, arms), cv)| stratum.weight.powi(2) * cv * noise(stratum, arms)).sum()
     });
+    let variance = variance.map(|variance| comparison.design_effect() * variance);
     with_log_ratio(known, log_ratio(variation, control), variance, boundary, alpha)
 }
 
@@ -133,6 +135,7 @@ pub fn geometric_mean_effect(
     });
     let known =
         MeanEffect { control: Some(control.exp()), variation: Some(variation.exp()), ..unknown };
+    let variance = variance.map(|variance| comparison.design_effect() * variance);
     with_log_ratio(known, variation - control, variance, boundary, alpha)
 }
 
@@ -145,8 +148,8 @@ struct Moments {
 
 impl Moments {
     fn of(arm: &Distribution) -> Option<Self> {
-        let mean = arm.mean()?;
-        Some(Self { mean, variance: arm.variance_around(mean) })
+        let (mean, variance) = arm.mean_and_variance()?;
+        Some(Self { mean, variance })
     }
 
     fn squared_cv(self) -> Option<f64> {

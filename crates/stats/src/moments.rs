@@ -40,17 +40,40 @@ impl Moments {
     }
 
     /// Whether the sums lie between what the bucket edges allow.
-    pub(crate) fn agree_with(self, buckets: &(impl Iterator<Item = Bucket> + Clone)) -> bool {
-        let bound = |edge: fn(&Bucket) -> u64, power: u32| {
-            buckets.clone().try_fold(0_u128, |sum, bucket| {
-                let value = u128::from(edge(&bucket)).checked_pow(power)?;
-                sum.checked_add(value.checked_mul(u128::from(bucket.count))?)
-            })
+    pub(crate) fn agree_with(self, buckets: impl Iterator<Item = Bucket>) -> bool {
+        let (mut lower, mut upper) = (Bound::default(), Bound::default());
+        for bucket in buckets {
+            lower.add(bucket.lower, bucket.count);
+            upper.add(bucket.upper, bucket.count);
+        }
+        lower.sum <= self.sum
+            && self.sum <= upper.sum
+            && lower.sum_sq.is_some_and(|lower| lower <= self.sum_sq)
+            && upper.sum_sq.is_none_or(|upper| self.sum_sq <= upper)
+    }
+}
+
+/// The sums if every value were at one edge of its bucket.
+struct Bound {
+    sum: u128,
+    /// `None` beyond 128 bits.
+    sum_sq: Option<u128>,
+}
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self { sum: 0, sum_sq: Some(0) }
+    }
+}
+
+impl Bound {
+    fn add(&mut self, edge: u64, count: u64) {
+        // Below 2^63 counts of 64-bit values fit; of their squares only those of small values surely do.
+        self.sum += u128::from(edge) * u128::from(count);
+        let squares = match u32::try_from(edge) {
+            Ok(_) => Some(u128::from(edge * edge) * u128::from(count)),
+            Err(_) => u128::from(edge).pow(2).checked_mul(u128::from(count)),
         };
-        let within = |value: u128, power: u32| {
-            bound(|bucket| bucket.lower, power).is_some_and(|lower| lower <= value)
-                && bound(|bucket| bucket.upper, power).is_none_or(|upper| value <= upper)
-        };
-        within(self.sum, 1) && within(self.sum_sq, 2)
+        self.sum_sq = self.sum_sq.zip(squares).and_then(|(sum, one)| sum.checked_add(one));
     }
 }

@@ -109,8 +109,8 @@ pub fn best_requirement(baseline: &Distribution, design: &Design) -> Option<Requ
 /// [z_(1-alpha/2) sqrt(2 P (1-P)) + z_power sqrt(p_A (1-p_A) + p_B (1-p_B))]^2 / (p_B - p_A)^2
 /// ```
 ///
-/// **Source**: Fleiss 1981, chapter 3; `statsmodels`' `samplesize_proportions_2indep_onetail`. Infinite for equal
-/// rates. Fails when a rate is not strictly between 0 and 1.
+/// **Source**: Fleiss 1981, chapter 3; `statsmodels`' `samplesize_proportions_2indep_onetail`. Infinite for
+/// equal rates. Fails when a rate is not strictly between 0 and 1.
 pub fn requests_per_arm_for_rates(
     control: f64,
     variation: f64,

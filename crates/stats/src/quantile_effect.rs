@@ -141,6 +141,7 @@ struct Score {
 
 fn score(comparison: &Comparison, p: f64) -> Score {
     let strata = comparison.strata();
+    let deff = comparison.design_effect();
     let steps = comparison.steps();
     let index = steps.partition_point(|step| step.pooled < p - LEVEL_SLACK);
     let previous = index.checked_sub(1).map(|index| &steps[index]);
@@ -167,7 +168,7 @@ fn score(comparison: &Comparison, p: f64) -> Score {
         let below_a = interpolate(&|edge| a.count_up_to(edge), n_a);
         let below_b = interpolate(&|edge| b.count_up_to(edge), n_b);
         let pooled = ((below_a + below_b) / (n_a + n_b)).clamp(0.0, 1.0);
-        let spread = stratum.weight * stratum.weight * pooled * (1.0 - pooled);
+        let spread = deff * stratum.weight * stratum.weight * pooled * (1.0 - pooled);
         score.difference += stratum.weight * (below_a / n_a - below_b / n_b);
         score.control_variance += spread / n_a;
         score.variation_variance += spread / n_b;

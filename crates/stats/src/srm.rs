@@ -31,7 +31,8 @@ pub struct Srm {
 
 /// Tests for a sample ratio mismatch, at every look.
 ///
-/// **Estimand**: whether each subject's arm was drawn with the probabilities `pi_j` in proportion to the weights.
+/// **Estimand**: whether each subject's arm was drawn with the probabilities `pi_j` in proportion to the
+/// weights.
 ///
 /// **Formula**: per epoch, with a = conc pi, BF = B(a + n) / B(a) / prod `pi_j^n_j`, B the multivariate
 /// beta function; E = (BF at conc 10,000 + BF at conc 100) / 2, multiplied over epochs.
@@ -87,7 +88,7 @@ pub fn srm_log_bayes_factor(epoch: Allocation<'_>, concentration: f64) -> Result
 }
 
 /// The weights scaled to sum 1.
-fn shares(epoch: Allocation<'_>) -> Result<Vec<f64>, Error> {
+pub(crate) fn shares(epoch: Allocation<'_>) -> Result<Vec<f64>, Error> {
     let Allocation { observed, weights } = epoch;
     if observed.len() != weights.len() {
         return Err(Error::LengthMismatch { counts: observed.len(), weights: weights.len() });

@@ -8,8 +8,9 @@ const TAU: f64 = std::f64::consts::TAU;
 /// ln of the incomplete beta function of a, b > 0 at `x`, whose complement `y = 1 - x` is given separately
 /// so that neither loses digits near 0.
 ///
-/// The continued fraction of algorithm 708 (ACM TOMS 18, 1992, eq. 9) behind a prefactor written with deviances, so
-/// that a, b near 1e9 keep 1e-12 relative accuracy and tails far below 1e-308 keep their logarithm.
+/// The continued fraction of algorithm 708 (ACM TOMS 18, 1992, eq. 9) behind a prefactor written with
+/// deviances, so that a, b near 1e9 keep 1e-12 relative accuracy and tails far below 1e-308 keep their
+/// logarithm.
 pub(crate) fn ln_beta_cdf(x: f64, y: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
         return f64::NEG_INFINITY;

@@ -4,13 +4,18 @@
 ///
 /// ITP (Oliveira & Takahashi 2021): never more than one step slower than bisection, superlinear on
 /// smooth functions. Returns a point whose bracket is narrower than `2 * tolerance`.
-pub(crate) fn increasing_root(
+pub(crate) fn increasing_root(f: impl Fn(f64) -> f64, low: f64, high: f64, tolerance: f64) -> f64 {
+    let (f_low, f_high) = (f(low), f(high));
+    increasing_root_between(f, (low, f_low), (high, f_high), tolerance)
+}
+
+/// [`increasing_root`] where the function is known at both ends, given as (argument, value).
+pub(crate) fn increasing_root_between(
     f: impl Fn(f64) -> f64,
-    mut low: f64,
-    mut high: f64,
+    (mut low, mut f_low): (f64, f64),
+    (mut high, mut f_high): (f64, f64),
     tolerance: f64,
 ) -> f64 {
-    let (mut f_low, mut f_high) = (f(low), f(high));
     if f_low >= 0.0 {
         return low;
     }

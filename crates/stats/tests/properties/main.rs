@@ -1,5 +1,7 @@
 //! What must hold for any data: numbers stay numbers, arms are interchangeable, merging has no order.
 
+mod methods;
+
 use latency_experiment_stats::{
     Allocation, Alpha, Alternative, BaseRate, BetaBinomial, Boundary, Bucket, Comparison, Design,
     Distribution, Estimate, Evidence, LabelCounts, Power, Quantile, Share, Stratum,
