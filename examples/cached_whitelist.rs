@@ -20,7 +20,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use axum::{Router, middleware::map_response_with_state, routing::get};
 use clap::Parser;
-use latency_experiment::{Flag, FlagHandle, LatencyExperiment};
+use latency_experiment::{Flag, FlagHandle, LatencyExperiment, Plan, analyze};
 use latency_experiment_examples::api::{self, ApiError, Encoded, Page};
 use latency_experiment_examples::cache::ExpiringCache;
 use latency_experiment_examples::catalogue::Scale;
@@ -142,22 +142,25 @@ async fn start(options: &Options, scale: Scale) -> Result<Running, Error> {
 
 async fn run(options: &Options, scale: Scale) -> Result<(), Error> {
     let Running { experiment, server, menu, _folder } = start(options, scale).await?;
-    let counts_agree = if options.serve {
+    let load = if options.serve {
         println!("{}", closing::Addresses(server.address));
         tokio::signal::ctrl_c().await?;
         println!();
-        closing::print_report(options, &experiment.report());
-        Ok(())
+        None
     } else {
         let Options { requests, rate, seed, .. } = *options;
         let schedule = Schedule::new(menu, requests, rate, seed);
         println!("Service    http://{}", server.address);
         println!("Load       {schedule}\n");
-        let load = progress::watch(load::start(server.address, schedule)?, requests).await?;
-        closing::print_report(options, &experiment.report());
-        closing::print_client_view(&load.tally, &experiment.snapshot())
+        Some(progress::watch(load::start(server.address, schedule)?, requests).await?)
     };
-    closing::write_files(options, &experiment.snapshot(), &experiment.report())?;
+    // One snapshot for everything that follows, so that report and files tell the same.
+    let snapshot = experiment.snapshot();
+    let report = analyze(std::slice::from_ref(&snapshot), &Plan::default())?;
+    closing::print_report(options, &report);
+    let counts_agree =
+        load.map_or(Ok(()), |load| closing::print_client_view(&load.tally, &snapshot));
+    closing::write_files(options, &snapshot, &report)?;
     println!("{}", WhereNext(options));
     counts_agree
 }

@@ -1,6 +1,6 @@
 //! The reasons of a verdict in words, with figures.
 
-use latency_experiment_record::Subject;
+use latency_experiment_record::{Milestone, Subject, reserved};
 
 use crate::Plan;
 use crate::analyze::{FEWEST, ROUTES_FDR};
@@ -187,6 +187,14 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
 /// Said once, when histograms had to be coarsened.
 pub(crate) const COARSE: &str = "the histograms have buckets of different width and were reduced to the coarser ones, which widens intervals";
 
+/// Requests that ended in no arm.
+fn outside_the_experiment(epochs: &Epochs<'_>) -> u64 {
+    let series = epochs.snapshots.iter().flat_map(|snapshot| &snapshot.series);
+    let outside = series
+        .filter(|(key, _)| reserved::is_reserved(&key.arm) && key.milestone == Milestone::Latency);
+    outside.fold(0, |sum, (_, histogram)| sum.saturating_add(histogram.count()))
+}
+
 /// What concerns the whole report.
 pub(crate) fn warnings(
     epochs: &Epochs<'_>,
@@ -199,7 +207,14 @@ pub(crate) fn warnings(
         warnings.push("only the control has weight: there is nothing to compare".to_owned());
     }
     if traffic.routes.is_empty() {
-        warnings.push("no request has ended yet".to_owned());
+        let ended = outside_the_experiment(epochs);
+        warnings.push(match ended {
+            0 => "no request has ended yet".to_owned(),
+            _ => format!(
+                "all {} requests were outside the experiment: the flag is disabled, does not cover them, or was forced",
+                words::count(ended)
+            ),
+        });
     } else if traffic.population == Population::Assigned {
         warnings
             .push("no request consulted the flag: all assigned requests are compared".to_owned());

@@ -174,6 +174,10 @@ fn too_little_is_withheld_in_words_and_never_a_panic() {
 
     let nothing = report(&[Service::new().snapshot()]);
     assert_eq!(nothing.warnings, ["no request has ended yet"]);
+    let mut disabled = Service::new();
+    disabled.record(0, 1_000, |key| "_outside".clone_into(&mut key.arm));
+    let disabled = report(&[disabled.snapshot()]);
+    assert!(disabled.warnings[0].starts_with("all 1 requests were outside the experiment"));
     assert_eq!(overall(&nothing).verdict, Verdict::Withheld);
     assert_eq!(nothing.comparisons.len(), 1);
 }

@@ -34,9 +34,10 @@
 //! | [`LatencyExperiment`] | the layer, and the way to handles, snapshots and reports |
 //! | [`Flag`] | what is switched, and how subjects are split |
 //! | [`FlagHandle`], [`current`], [`Assignments`] | which arm the current request is in |
+//! | [`section`] | times a unit of work inside a request |
 //! | [`Config`], [`RouteSource`], [`SizeClasses`], [`Limits`] | what a request is filed under, and the bounds on memory |
 //! | [`Snapshot`] | everything that was recorded, to exchange and merge |
-//! | [`Report`], [`Plan`], [`Verdict`] | the comparison of the arms |
+//! | [`analyze`], [`Plan`], [`Report`], [`Verdict`] | the comparison of the arms |
 //! | [`export`] | histograms for the monitoring that is already there |
 //!
 //! # Guarantees
@@ -61,14 +62,14 @@
 
 mod latency_experiment;
 
-pub use latency_experiment_analysis::{Comparison, Plan, Report, Verdict};
+pub use latency_experiment_analysis::{Comparison, Plan, Report, Verdict, analyze};
 pub use latency_experiment_flags::{Error, Flag, FlagSet};
 pub use latency_experiment_layers::{
     AssignLayer, Assignments, Config, ExperimentLayer, Experiments, FlagHandle, LatencyLayer,
-    MeasuredBody, RequestHead, RequestId, RequestIdCounts, RequestIds, RouteSource,
-    SharedAssignments, SizeClasses, WholeBody, current,
+    MeasuredBody, RequestHead, RequestId, RequestIdCounts, RequestIds, RouteSource, Section,
+    SharedAssignments, SizeClasses, WholeBody, current, section,
 };
-pub use latency_experiment_record::{Clock, Limits, Snapshot};
+pub use latency_experiment_record::{Clock, Histogram, Limits, Snapshot};
 
 pub use crate::latency_experiment::LatencyExperiment;
 pub use latency_experiment_export as export;

@@ -256,8 +256,9 @@ impl Recorder {
         let mut series = BTreeMap::new();
         let mut slowest = BTreeMap::new();
         let mut ended = BTreeMap::<(String, String), u64>::new();
+        let mut totals = Totals::default();
         for (id, key) in tables.series {
-            let mut totals = Totals::default();
+            totals.clear();
             let mut slow = Slowest::default();
             for shard in &shards {
                 shard.copy_into(id, &mut totals, &mut slow);

@@ -66,29 +66,49 @@ impl Totals {
         self.pages[octave].get_or_insert_with(|| Box::new([0; PAGE_BUCKETS]))
     }
 
+    /// Back to no counts at all, without giving memory back: for the next series.
+    pub(crate) fn clear(&mut self) {
+        for page in self.pages.iter_mut().flatten() {
+            page.fill(0);
+        }
+        *self = Self { pages: std::mem::take(&mut self.pages), ..Self::default() };
+    }
+
     /// The histogram of these counts. An octave that any shard counted coarsely becomes one
     /// bucket: finer counts of other shards cannot stand beside it without overlapping it.
     pub(crate) fn to_histogram(&self) -> Histogram {
-        let mut buckets = Vec::new();
-        let mut push = |(lower, upper), count| {
-            if count > 0 {
-                buckets.push(Bucket { lower, upper, count });
-            }
-        };
-        for octave in 0..PAGES {
-            let page = self.pages[octave].as_deref();
+        let filled = self.pages.each_ref().map(|page| page.as_deref().map_or(0, filled));
+        let most = filled.iter().map(|filled| filled.count_ones() as usize).sum::<usize>() + PAGES;
+        let mut buckets = Vec::with_capacity(most);
+        let mut push = |(lower, upper), count| buckets.push(Bucket { lower, upper, count });
+        for (octave, page) in self.pages.iter().enumerate() {
             if self.coarse[octave] > 0 {
-                let fine: u64 = page.map_or(0, |page| page.iter().sum());
+                let fine: u64 = page.as_deref().map_or(0, |page| page.iter().sum());
                 push(layout::page_bounds_of(octave), self.coarse[octave].saturating_add(fine));
             } else if let Some(page) = page {
-                for (offset, &count) in page.iter().enumerate() {
-                    push(layout::bounds_of(octave * PAGE_BUCKETS + offset), count);
+                let mut left = filled[octave];
+                while left != 0 {
+                    let offset = left.trailing_zeros() as usize % PAGE_BUCKETS;
+                    push(layout::bounds_of(octave * PAGE_BUCKETS + offset), page[offset]);
+                    left &= left - 1;
                 }
             }
         }
-        push(layout::bounds_of(OVERFLOW), self.overflow);
+        if self.overflow > 0 {
+            push(layout::bounds_of(OVERFLOW), self.overflow);
+        }
         Histogram::try_new(buckets, Sums { sum: Some(self.sum), sum_sq: self.sum_sq }).expect(
             "the layout is ascending, and 64-bit counts of nanoseconds take centuries to overflow",
         )
     }
+}
+
+/// Bit i: cell i is not empty. Empty cells are scattered over a page, so a branch for each of them
+/// would be mispredicted; this has none.
+fn filled(page: &[u64; PAGE_BUCKETS]) -> u128 {
+    let mut bits = [0u8; PAGE_BUCKETS / 8];
+    for (bits, cells) in bits.iter_mut().zip(page.chunks_exact(8)) {
+        *bits = cells.iter().rev().fold(0, |bits, &cell| bits << 1 | u8::from(cell > 0));
+    }
+    u128::from_le_bytes(bits)
 }
