@@ -1,6 +1,33 @@
-//! What the tests share: servers on sockets, a client, and a way to count what a snapshot holds.
+//! What the tests share: servers on sockets, clients, and a way to count what a snapshot holds.
+//!
+//! | item | job |
+//! |---|---|
+//! | [`serve_axum`], [`serve_hyper`], [`Client`] | a server and a client of it |
+//! | [`Stack`], [`Ending`], [`play`] | every server, every end of a request, and one request of the two |
+//! | [`Wire`] | a client that leaves when it is told to |
+//! | [`complete`] | polls a future to its end without a runtime |
+//! | [`CountingAllocator`] | allocations and bytes of a thread |
+//! | [`count`], [`in_flight`] | what a snapshot holds |
 
-use std::convert::Infallible;
+mod allocator;
+mod cell;
+mod complete;
+mod ending;
+mod grpc;
+mod handler;
+mod hush;
+mod stack;
+mod wire;
+
+pub use allocator::CountingAllocator;
+pub use cell::play;
+pub use complete::complete;
+pub use ending::{Catch, Ending, Site};
+pub use handler::{Handler, LARGE};
+pub use hush::{hush, panic_on_purpose};
+pub use stack::{AnyService, Stack, Subject};
+pub use wire::{Answer, Wire};
+
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -17,7 +44,7 @@ use hyper_util::service::TowerToHyperService;
 use latency_experiment::Snapshot;
 use latency_experiment_record::{Milestone, SeriesKey};
 use tokio::net::TcpListener;
-use tower::Service;
+use tower::{BoxError, Service};
 
 /// Serves an axum router on a free port of the loopback interface, until the runtime ends.
 ///
@@ -38,18 +65,31 @@ pub async fn serve_axum(app: Router) -> SocketAddr {
 /// When the loopback interface has no free port.
 pub async fn serve_hyper<S, B>(service: S) -> SocketAddr
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
     S::Future: Send,
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound socket has an address");
+    serve_hyper_on(listener, service);
+    address
+}
+
+fn serve_hyper_on<S, B>(listener: TcpListener, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = TowerToHyperService::new(service.clone());
+            // Else the kernel holds small packets back.
+            let _ = stream.set_nodelay(true);
             tokio::spawn(async move {
                 // A client that goes away ends its connection with an error: that is its right.
                 let _ = auto::Builder::new(TokioExecutor::new())
@@ -58,7 +98,6 @@ where
             });
         }
     });
-    address
 }
 
 /// An HTTP client with pooled connections.

@@ -1,11 +1,7 @@
 //! What the layer allocates per request in the steady state: nothing.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::hint::black_box;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use axum::Router;
 use axum::body::Body;
@@ -14,56 +10,16 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, current};
+use latency_experiment_tests::{CountingAllocator, complete};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-/// Counts the allocations of each thread for itself, so that other tests do not disturb.
-struct Counting;
-
-thread_local!(static ALLOCATIONS: Cell<u64> = const { Cell::new(0) });
-
-fn count_one() {
-    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call is passed on to the system allocator unchanged.
-#[allow(
-    unsafe_code,
-    reason = "a global allocator cannot be had otherwise; it counts and passes on"
-)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count_one();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count_one();
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn allocations(run: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = ALLOCATOR.allocations();
     run();
-    ALLOCATIONS.get() - before
-}
-
-/// Polls a future that is ready at once, or after it woke itself.
-fn complete<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-    }
+    ALLOCATOR.allocations() - before
 }
 
 const WARM_UP: u64 = 5_000;

@@ -230,7 +230,7 @@ async fn the_arm_is_known_everywhere_below_the_layer() {
         tokio::task::yield_now().await;
         let id = current().request_id();
         assert!(id.is_some());
-        assert_eq!((extracted.request_id(), extension.request_id()), (id, id));
+        assert_eq!((extracted.request_id(), extension.request_id()), (id.clone(), id.clone()));
         let by_handle = cached.variation();
         assert_eq!(current().variation("cached").unwrap(), Some(by_handle));
         assert_eq!(extracted.variation("cached").unwrap(), Some(by_handle));

@@ -230,7 +230,7 @@ impl Core {
                         })
                     })
                 };
-                writer.record_request(series(0), times.latency_ns, || scope.id.to_string().into());
+                writer.record_request(series(0), times.latency_ns, || scope.id.to_compact());
                 for (offset, ns) in [(1, times.duration_ns), (2, times.busy_ns)] {
                     if let Some(ns) = ns {
                         writer.record(series(offset), ns);

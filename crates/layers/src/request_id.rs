@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
+use latency_experiment_record::CompactId;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -38,6 +39,14 @@ impl RequestId {
         });
         // While a thread is being torn down its generator is gone.
         Self(Repr::Generated(from_this_thread.unwrap_or_else(|_| rand::rng().random())))
+    }
+
+    /// The ID as records keep it.
+    pub(crate) fn to_compact(&self) -> CompactId {
+        match &self.0 {
+            Repr::Generated(words) => CompactId::of_words(*words),
+            Repr::Sent(text) => CompactId::of_text(text),
+        }
     }
 
     /// The ID that a client sent.

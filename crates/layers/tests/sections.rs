@@ -216,8 +216,8 @@ fn golden_signals_per_route_and_the_slowest_requests_with_their_ids() {
         assert!(slowest.is_sorted_by(|a, b| a.latency_ns >= b.latency_ns) && slowest.len() <= 4);
         for slow in slowest {
             assert_eq!(
-                *slow.request_id,
-                *sent[&(slow.latency_ns / 1_000_000)],
+                slow.request_id.to_string(),
+                sent[&(slow.latency_ns / 1_000_000)],
                 "the ID that the handler saw"
             );
         }

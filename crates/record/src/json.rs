@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::slowest::{SlowRequest, Slowest};
+use crate::slowest::{CompactId, SlowRequest, Slowest};
 use crate::snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};
 use crate::{Bucket, Error, Histogram, Milestone, Outcome, SeriesKey, Sums, reserved};
 
@@ -121,7 +121,7 @@ struct SeriesEntry {
     block: Option<u64>,
     /// Nanoseconds and request ID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    slowest: Vec<(u64, Box<str>)>,
+    slowest: Vec<(u64, String)>,
     buckets: Vec<(u64, u64, u64)>,
 }
 
@@ -338,7 +338,7 @@ impl SeriesEntry {
             slowest: slowest
                 .into_iter()
                 .flatten()
-                .map(|slow| (slow.latency_ns, slow.request_id.clone()))
+                .map(|slow| (slow.latency_ns, slow.request_id.to_string()))
                 .collect(),
             buckets: histogram
                 .buckets()
@@ -392,7 +392,7 @@ impl SeriesEntry {
         };
         let slowest = self.slowest.into_iter();
         let slowest = slowest
-            .map(|(latency_ns, request_id)| SlowRequest { latency_ns, request_id })
+            .map(|(latency_ns, id)| SlowRequest { latency_ns, request_id: CompactId::of_text(&id) })
             .collect();
         Ok((key, Histogram::try_new(buckets, sums)?, slowest))
     }

@@ -93,5 +93,5 @@ pub use recorder::{
 };
 pub use series::{Milestone, Outcome, SeriesKey, reserved};
 pub use shard::SeriesId;
-pub use slowest::SlowRequest;
+pub use slowest::{CompactId, SlowRequest};
 pub use snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use crate::shard::{PageBudget, SeriesId, Shard};
-use crate::slowest::{SlowRequest, Slowest};
+use crate::slowest::{CompactId, SlowRequest, Slowest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
 use crate::totals::Totals;
 use crate::{Milestone, SeriesKey, reserved};
@@ -429,7 +429,7 @@ impl Writer<'_> {
     /// Records a value into a series and, when it is among the largest of this thread, keeps the
     /// ID of its request, which `id` is then asked for.
     #[inline]
-    pub fn record_request(self, series: SeriesId, value_ns: u64, id: impl FnOnce() -> Box<str>) {
+    pub fn record_request(self, series: SeriesId, value_ns: u64, id: impl FnOnce() -> CompactId) {
         if self.shard.record(series, value_ns, self.budget) {
             self.shard.keep_slow(series, SlowRequest { latency_ns: value_ns, request_id: id() });
         }

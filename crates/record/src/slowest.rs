@@ -1,12 +1,59 @@
 //! The slowest requests of a series, with their IDs.
 
+use std::fmt;
+
 /// A request that was among the slowest of its series.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SlowRequest {
     /// How long it took, in nanoseconds.
     pub latency_ns: u64,
     /// Its ID.
-    pub request_id: Box<str>,
+    pub request_id: CompactId,
+}
+
+/// The ID of a request: one of 32 lower-case hexadecimal digits is kept as 16 bytes, so that
+/// keeping it allocates nothing; any other text is kept as it is. `Display` shows the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CompactId(Repr);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Repr {
+    Digits([u64; 2]),
+    Text(Box<str>),
+}
+
+impl CompactId {
+    /// The ID whose 32 digits are those of the two words, one after the other.
+    pub fn of_words(words: [u64; 2]) -> Self {
+        Self(Repr::Digits(words))
+    }
+
+    /// The ID with this text.
+    ///
+    /// ```
+    /// use latency_experiment_record::CompactId;
+    ///
+    /// for text in ["0123456789abcdef0000000000000001", "0123456789ABCDEF0000000000000001", "req-7", ""] {
+    ///     assert_eq!(CompactId::of_text(text).to_string(), text);
+    /// }
+    /// assert_eq!(CompactId::of_text("0123456789abcdef0000000000000001"), CompactId::of_words([0x0123_4567_89ab_cdef, 1]));
+    /// ```
+    pub fn of_text(text: &str) -> Self {
+        let is_digits = text.len() == 32
+            && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        let word = |digits| u64::from_str_radix(digits, 16).ok();
+        let words = is_digits.then(|| Some([word(&text[..16])?, word(&text[16..])?])).flatten();
+        Self(words.map_or_else(|| Repr::Text(text.into()), Repr::Digits))
+    }
+}
+
+impl fmt::Display for CompactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Digits([high, low]) => write!(f, "{high:016x}{low:016x}"),
+            Repr::Text(text) => f.write_str(text),
+        }
+    }
 }
 
 /// The slowest requests seen so far, the slowest first.
@@ -18,6 +65,8 @@ impl Slowest {
     pub(crate) const MAX: usize = 4;
 
     pub(crate) fn add(&mut self, request: SlowRequest) {
+        // Room for one more than is kept, at once: nothing is allocated after the first.
+        self.0.reserve_exact((Self::MAX + 1).saturating_sub(self.0.len()));
         let place = self.0.partition_point(|kept| *kept > request);
         if self.0.get(place) != Some(&request) {
             self.0.insert(place, request);
@@ -54,7 +103,7 @@ mod tests {
     use super::*;
 
     fn request(latency_ns: u64) -> SlowRequest {
-        SlowRequest { latency_ns, request_id: latency_ns.to_string().into() }
+        SlowRequest { latency_ns, request_id: CompactId::of_text(&latency_ns.to_string()) }
     }
 
     #[test]

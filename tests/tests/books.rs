@@ -1,0 +1,495 @@
+//! 100,000 requests that come to random ends on several threads, and some thousands over sockets:
+//! nothing is in flight afterwards, and what was recorded is what the clients counted, also when
+//! snapshots are taken all the while.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, Snapshot};
+use latency_experiment_record::Outcome;
+use latency_experiment_testkit::{ScriptedBody, Step};
+use latency_experiment_tests::{
+    AnyService, Catch, Ending, Handler, Site, Wire, count, hush, in_flight, panic_on_purpose,
+    serve_hyper,
+};
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+use tower::{BoxError, Layer, Service, service_fn};
+
+const ROUTES: [&str; 5] = ["/a", "/b", "/c", "/d", "/e"];
+
+fn experiment(name: &str) -> LatencyExperiment {
+    let flag = Flag::new(name).with_coverage_bp(9_000);
+    let routes =
+        RouteSource::function(|head| ROUTES.into_iter().find(|route| head.uri.path() == *route));
+    LatencyExperiment::with_config(
+        Config::new(FlagSet::try_new([flag]).unwrap()).with_route_source(routes),
+    )
+}
+
+/// What a client knows of the requests that it sent: how many, by route and outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Book(BTreeMap<(String, Outcome), u64>);
+
+impl Book {
+    fn enter(&mut self, route: &str, outcome: Outcome) {
+        *self.0.entry((format!("GET {route}"), outcome)).or_default() += 1;
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (key, count) in &other.0 {
+            *self.0.entry(key.clone()).or_default() += count;
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut book = Self::default();
+        for key in snapshot.series.keys() {
+            let place = (key.route.clone(), key.outcome);
+            let same = |other: &latency_experiment_record::SeriesKey| {
+                other.route == key.route && other.outcome == key.outcome
+            };
+            book.0.insert(place, count(snapshot, same));
+        }
+        book
+    }
+
+    fn assert_agrees_with(&self, snapshot: &Snapshot) {
+        assert_eq!(Self::of(snapshot), *self);
+        assert_eq!(snapshot.counters.started.values().sum::<u64>(), self.total());
+        assert_eq!(in_flight(snapshot), 0, "{:?}", snapshot.counters);
+        assert_balanced(snapshot);
+        for arm in ["control", "variation"] {
+            assert_eq!(snapshot.assigned[arm], snapshot.counters.started[arm], "{arm}");
+        }
+    }
+}
+
+/// started = sum of outcomes + in flight, for every arm, at any moment.
+fn assert_balanced(snapshot: &Snapshot) {
+    for (arm, started) in &snapshot.counters.started {
+        let ended = count(snapshot, |key| key.arm == *arm);
+        let in_flight = snapshot.counters.in_flight.get(arm).copied().unwrap_or(0);
+        assert_eq!(*started, ended + in_flight, "{arm}: {:?}", snapshot.counters);
+    }
+}
+
+/// Takes snapshots until it is told to stop: in each of them the books balance, and none says less
+/// than the one before.
+fn audit(experiments: &[LatencyExperiment], pause: Duration, stop: &AtomicBool) -> u64 {
+    let mut taken = 0;
+    let mut before = vec![0; experiments.len()];
+    while !stop.load(Ordering::Acquire) {
+        for (experiment, before) in experiments.iter().zip(&mut before) {
+            let snapshot = experiment.snapshot();
+            assert_balanced(&snapshot);
+            let ended = count(&snapshot, |_| true);
+            assert!(ended >= *before, "{ended} ended after {before}");
+            *before = ended;
+        }
+        taken += 1;
+        // The clients need the processor too.
+        thread::sleep(pause);
+    }
+    taken
+}
+
+/// Stops the audit, also when a client fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+// In process.
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Answer(u16),
+    Error,
+    PanicInCall,
+    PanicInFuture,
+    DroppedUnpolled,
+    DroppedPolled,
+    BodyDropped,
+    BodyUntouched,
+    BodyError,
+    BodyPanic,
+    BodyEnd,
+}
+
+impl Fate {
+    fn draw(rng: &mut impl Rng) -> Self {
+        match rng.random_range(0..20) {
+            0 => Self::Error,
+            1 => Self::PanicInCall,
+            2 => Self::PanicInFuture,
+            3 => Self::DroppedUnpolled,
+            4 => Self::DroppedPolled,
+            5 => Self::BodyDropped,
+            6 => Self::BodyUntouched,
+            7 => Self::BodyError,
+            8 => Self::BodyPanic,
+            9..14 => Self::BodyEnd,
+            other => Self::Answer([200, 204, 404, 429, 500, 503][other - 14]),
+        }
+    }
+
+    fn outcome(self, with_body: bool) -> Outcome {
+        match self {
+            Self::Error => Outcome::Failed,
+            Self::PanicInCall | Self::PanicInFuture => Outcome::Panicked,
+            Self::DroppedUnpolled | Self::DroppedPolled => Outcome::Cancelled,
+            Self::BodyDropped | Self::BodyUntouched if with_body => Outcome::Aborted,
+            Self::BodyError if with_body => Outcome::Failed,
+            Self::BodyPanic if with_body => Outcome::Panicked,
+            Self::Answer(400..500) => Outcome::ClientError,
+            Self::Answer(500..) => Outcome::ServerError,
+            _ => Outcome::Completed,
+        }
+    }
+}
+
+type Answered = Result<Response<ScriptedBody>, BoxError>;
+
+fn service() -> impl Service<
+    Request<Fate>,
+    Response = Response<ScriptedBody>,
+    Error = BoxError,
+    Future = Pin<Box<dyn Future<Output = Answered> + Send>>,
+> + Clone {
+    service_fn(|request: Request<Fate>| -> Pin<Box<dyn Future<Output = Answered> + Send>> {
+        let fate = *request.body();
+        if matches!(fate, Fate::PanicInCall) {
+            panic_on_purpose();
+        }
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            let body = match fate {
+                Fate::Error => return Err("on purpose".into()),
+                Fate::PanicInFuture => panic_on_purpose(),
+                Fate::Answer(status) => {
+                    let response = Response::builder().status(status);
+                    return Ok(response.body(ScriptedBody::new([]).with_end_flag())?);
+                }
+                Fate::BodyError => ScriptedBody::new([Step::Data(9), Step::Error]),
+                Fate::BodyPanic => ScriptedBody::new([Step::Data(9), Step::Panic]),
+                _ => ScriptedBody::new([Step::Data(9), Step::Data(9)]),
+            };
+            Ok(Response::new(body))
+        })
+    })
+}
+
+type Unfinished = Box<dyn FnOnce() + Send>;
+
+/// Sends a request. What is left of it after the first poll can be done by any thread.
+fn send<S, B>(service: &mut S, route: &str, fate: Fate) -> Option<Unfinished>
+where
+    S: Service<Request<Fate>, Response = Response<B>, Error = BoxError>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+{
+    let request = Request::get(route).body(fate).unwrap();
+    let called = catch_unwind(AssertUnwindSafe(|| service.call(request)));
+    let Ok(future) = called else {
+        assert!(matches!(fate, Fate::PanicInCall));
+        return None;
+    };
+    let mut future = Box::pin(future);
+    if matches!(fate, Fate::DroppedUnpolled) {
+        return Some(Box::new(|| drop(future)));
+    }
+    assert!(poll(future.as_mut()).is_pending());
+    Some(Box::new(move || finish(future, fate)))
+}
+
+fn finish<F, B>(mut future: Pin<Box<F>>, fate: Fate)
+where
+    F: Future<Output = Result<Response<B>, BoxError>>,
+    B: Body,
+{
+    if matches!(fate, Fate::DroppedPolled) {
+        return;
+    }
+    let result = catch_unwind(AssertUnwindSafe(|| poll(future.as_mut())));
+    let Ok(Poll::Ready(result)) = result else {
+        return assert!(matches!(fate, Fate::PanicInFuture));
+    };
+    let Ok(response) = result else { return assert!(matches!(fate, Fate::Error)) };
+    // The future goes first, as it does in a server.
+    drop(future);
+    let mut body = pin!(response.into_body());
+    let frames = match fate {
+        Fate::BodyUntouched => 0,
+        Fate::BodyDropped => 1,
+        _ => 10,
+    };
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..frames {
+            let mut context = Context::from_waker(Waker::noop());
+            match body.as_mut().poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(_))) => {}
+                _ => break,
+            }
+        }
+    }));
+    assert_eq!(read.is_err(), matches!(fate, Fate::BodyPanic));
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+const WAVES: u64 = 5;
+const THREADS: u64 = 4;
+const REQUESTS_PER_THREAD: u64 = 5_000;
+
+/// Sends the requests of one thread: to one experiment and the other in turn, and to both, one
+/// inside of the other. Some are finished by the neighbour.
+fn client(
+    seed: u64,
+    [a, b]: [LatencyExperiment; 2],
+    to_neighbour: &mpsc::Sender<Unfinished>,
+    from_neighbour: &mpsc::Receiver<Unfinished>,
+) -> [Book; 2] {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut books = <[Book; 2]>::default();
+    let mut head_only = [a, b].map(|experiment| experiment.layer(service()));
+    let mut with_body = [a, b].map(|experiment| experiment.layer_with_body().layer(service()));
+    let mut nested = a.layer_with_body().layer(b.layer(service()));
+    for n in 0..REQUESTS_PER_THREAD {
+        let (route, fate) = (ROUTES[rng.random_range(0..ROUTES.len())], Fate::draw(&mut rng));
+        let turn = (n % 2) as usize;
+        let unfinished = match rng.random_range(0..5) {
+            0 | 1 => {
+                books[turn].enter(route, fate.outcome(false));
+                send(&mut head_only[turn], route, fate)
+            }
+            2 | 3 => {
+                books[turn].enter(route, fate.outcome(true));
+                send(&mut with_body[turn], route, fate)
+            }
+            _ => {
+                books[0].enter(route, fate.outcome(true));
+                books[1].enter(route, fate.outcome(false));
+                send(&mut nested, route, fate)
+            }
+        };
+        match unfinished {
+            Some(unfinished) if rng.random_ratio(1, 4) => to_neighbour.send(unfinished).unwrap(),
+            Some(unfinished) => unfinished(),
+            None => {}
+        }
+        if let Ok(unfinished) = from_neighbour.try_recv() {
+            unfinished();
+        }
+    }
+    books
+}
+
+#[test]
+fn a_hundred_thousand_requests_with_random_ends_on_threads_that_come_and_go() {
+    hush();
+    let experiments = [experiment("first"), experiment("second")];
+    let stop = AtomicBool::new(false);
+    let books = Mutex::new(<[Book; 2]>::default());
+    let snapshots = thread::scope(|scope| {
+        let stop_audit = Stop(&stop);
+        let auditor = scope.spawn(|| audit(&experiments, Duration::ZERO, &stop));
+        for wave in 0..WAVES {
+            let (senders, receivers): (Vec<_>, Vec<_>) =
+                (0..THREADS).map(|_| mpsc::channel::<Unfinished>()).unzip();
+            thread::scope(|scope| {
+                for (n, receiver) in receivers.into_iter().enumerate() {
+                    let to_neighbour = senders[(n + 1) % senders.len()].clone();
+                    let (experiments, books) = (&experiments, &books);
+                    scope.spawn(move || {
+                        let seed = wave * THREADS + n as u64;
+                        let mine = client(seed, *experiments, &to_neighbour, &receiver);
+                        drop(to_neighbour);
+                        for unfinished in receiver {
+                            unfinished();
+                        }
+                        for (book, mine) in books.lock().unwrap().iter_mut().zip(&mine) {
+                            book.add(mine);
+                        }
+                    });
+                }
+                // Else the last thread would wait for ever for the one before it.
+                drop(senders);
+            });
+        }
+        drop(stop_audit);
+        auditor.join().unwrap()
+    });
+    let books = books.into_inner().unwrap();
+    for (experiment, book) in experiments.iter().zip(&books) {
+        book.assert_agrees_with(&experiment.snapshot());
+    }
+    let sent = WAVES * THREADS * REQUESTS_PER_THREAD;
+    assert_eq!(sent, 100_000);
+    println!(
+        "{sent} requests, {} and {} recorded, {snapshots} snapshots meanwhile",
+        books[0].total(),
+        books[1].total()
+    );
+}
+
+// Over sockets.
+
+/// The handlers of the requests that are on their way, by the number in their header.
+type Register = Arc<Mutex<HashMap<String, (Ending, Handler)>>>;
+
+fn registered(register: &Register) -> AnyService {
+    let register = Arc::clone(register);
+    AnyService::new(service_fn(move |request: Request<axum::body::Body>| {
+        let number = request.headers()["x-number"].to_str().unwrap();
+        let (ending, handler) = register.lock().unwrap().remove(number).unwrap();
+        if ending == Ending::Panic(Site::Call, Catch::None) {
+            panic_on_purpose();
+        }
+        async move {
+            if ending == Ending::ServiceError {
+                return Err("on purpose".into());
+            }
+            Ok::<_, BoxError>(handler.answer(request).await)
+        }
+    }))
+}
+
+const ENDINGS: [(Ending, Outcome, Outcome); 14] = {
+    use Outcome::{Aborted, Cancelled, ClientError, Completed, Failed, Panicked, ServerError};
+    [
+        (Ending::Ok, Completed, Completed),
+        (Ending::ClientError, ClientError, ClientError),
+        (Ending::ServerError, ServerError, ServerError),
+        (Ending::ServiceError, Failed, Failed),
+        (Ending::Panic(Site::Call, Catch::None), Panicked, Panicked),
+        (Ending::Panic(Site::Future, Catch::None), Panicked, Panicked),
+        (Ending::Panic(Site::Body, Catch::None), Completed, Panicked),
+        (Ending::DropBeforeHead, Cancelled, Cancelled),
+        (Ending::DropInBody, Completed, Aborted),
+        (Ending::NoContent, Completed, Completed),
+        (Ending::EmptyBody, Completed, Completed),
+        (Ending::ExactBody, Completed, Completed),
+        (Ending::Trailers, Completed, Completed),
+        (Ending::BodyError, Completed, Failed),
+    ]
+};
+
+const CLIENTS: u64 = 8;
+const REQUESTS_PER_CLIENT: u64 = 500;
+
+#[test]
+fn thousands_of_requests_over_sockets_with_clients_that_leave() {
+    hush();
+    let experiments = [experiment("first"), experiment("second")];
+    let [first, second] = experiments;
+    let stop = AtomicBool::new(false);
+    let number = Arc::new(AtomicU64::new(0));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (books, snapshots) = thread::scope(|scope| {
+        let stop_audit = Stop(&stop);
+        let auditor = scope.spawn(|| audit(&experiments, Duration::from_millis(20), &stop));
+        let books = runtime.block_on(async {
+            let register = Register::default();
+            let any = |request: Request<Incoming>| request.map(axum::body::Body::new);
+            let service = tower::ServiceExt::map_request(registered(&register), any);
+            let addresses = [
+                serve_hyper(first.layer(service.clone())).await,
+                serve_hyper(second.layer_with_body().layer(service)).await,
+            ];
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|client| {
+                    let (register, number) = (Arc::clone(&register), Arc::clone(&number));
+                    tokio::spawn(async move {
+                        let mut rng = StdRng::seed_from_u64(client);
+                        let mut books = <[Book; 2]>::default();
+                        let http2 = client % 2 == 1;
+                        for n in 0..REQUESTS_PER_CLIENT {
+                            let turn = (n % 2) as usize;
+                            let route = ROUTES[rng.random_range(0..ROUTES.len())];
+                            let (ending, head_only, with_body) =
+                                ENDINGS[rng.random_range(0..ENDINGS.len())];
+                            books[turn].enter(route, [head_only, with_body][turn]);
+                            let number = number.fetch_add(1, Ordering::Relaxed).to_string();
+                            let (handler, arrived) = Handler::new(ending);
+                            let known = (ending, handler);
+                            register.lock().unwrap().insert(number.clone(), known);
+                            let request = Request::get(format!("http://books.test{route}"))
+                                .header("host", "books.test")
+                                .header("x-number", number)
+                                .body(Full::<Bytes>::default())
+                                .unwrap();
+                            let mut wire = Wire::connect(addresses[turn], http2).await;
+                            match ending {
+                                Ending::DropBeforeHead => {
+                                    wire.leave_before_head(request, &arrived).await;
+                                }
+                                Ending::DropInBody => {
+                                    wire.leave_in_body(request).await;
+                                }
+                                Ending::ExactBody | Ending::Trailers => {
+                                    let answer = wire.exchange(request).await;
+                                    assert_eq!(answer.status, Some(StatusCode::OK));
+                                    assert!(answer.complete);
+                                }
+                                _ => {
+                                    wire.exchange(request).await;
+                                }
+                            }
+                        }
+                        books
+                    })
+                })
+                .collect();
+            let mut books = <[Book; 2]>::default();
+            for client in clients {
+                for (book, theirs) in books.iter_mut().zip(client.await.unwrap()) {
+                    book.add(&theirs);
+                }
+            }
+            let quiet = async {
+                while experiments.iter().any(|experiment| in_flight(&experiment.snapshot()) > 0) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), quiet).await.expect("all ends");
+            books
+        });
+        drop(stop_audit);
+        (books, auditor.join().unwrap())
+    });
+    for (experiment, book) in experiments.iter().zip(&books) {
+        book.assert_agrees_with(&experiment.snapshot());
+    }
+    // What would be counted twice is counted when the runtime drops all that is left.
+    drop(runtime);
+    for (experiment, book) in experiments.iter().zip(&books) {
+        book.assert_agrees_with(&experiment.snapshot());
+    }
+    println!(
+        "{} requests over sockets, {snapshots} snapshots meanwhile",
+        CLIENTS * REQUESTS_PER_CLIENT
+    );
+}

@@ -1,0 +1,336 @@
+//! Every end of a request on every server, over sockets: each is counted once, under the outcome,
+//! size class and route that are written down here.
+//!
+//! `cargo test -p latency-experiment-tests --test matrix -- --nocapture` prints the matrix.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, Snapshot};
+use latency_experiment_record::{Milestone, Outcome};
+use latency_experiment_tests::{
+    Answer, AnyService, Catch, Ending, LARGE, Site, Stack, Subject, in_flight, play,
+};
+use tower::{Layer, ServiceExt};
+
+const SMALL: &str = "0-500kB";
+const MEDIUM: &str = "500-1000kB";
+const UNKNOWN: &str = "unknown";
+
+/// Outcome and size class of every request of a cell, in the order of the outcomes.
+type Filed = Vec<(Outcome, &'static str)>;
+
+/// The outcomes that a cell must have: when only the head is measured, and with the body.
+#[allow(clippy::match_same_arms, reason = "it is a table, and each row has its own reason")]
+fn outcomes(stack: Stack, ending: Ending) -> (Filed, Filed) {
+    use Outcome::{Aborted, Cancelled, ClientError, Completed, Failed, Panicked, ServerError};
+    let both = |filed| (vec![filed], vec![filed]);
+    let split = |head, body| (vec![head], vec![body]);
+    // tonic streams all that is not trailers-only, so its size is known at its end.
+    let streamed = stack.is_grpc() && stack != Stack::TonicTrailersOnly;
+    match ending {
+        Ending::Ok | Ending::EmptyBody if streamed => {
+            split((Completed, UNKNOWN), (Completed, SMALL))
+        }
+        // 101 has an empty body, and what follows it is another protocol's.
+        Ending::Ok | Ending::EmptyBody | Ending::Upgrade => both((Completed, SMALL)),
+        Ending::ClientError if streamed => split((Completed, UNKNOWN), (ClientError, SMALL)),
+        Ending::ServerError if streamed => split((Completed, UNKNOWN), (ServerError, SMALL)),
+        Ending::ClientError | Ending::TimeoutInsideAnswers => both((ClientError, SMALL)),
+        Ending::ServerError | Ending::Unimplemented => both((ServerError, SMALL)),
+        Ending::ServiceError | Ending::TimeoutInsideFails => both((Failed, UNKNOWN)),
+        Ending::Panic(Site::Body, _) => split((Completed, UNKNOWN), (Panicked, UNKNOWN)),
+        Ending::Panic(_, Catch::Inside) => both((ServerError, SMALL)),
+        Ending::Panic(..) => both((Panicked, UNKNOWN)),
+        Ending::PanicBesideInnocent(Catch::Inside) => {
+            let filed = vec![(Completed, SMALL), (ServerError, SMALL)];
+            (filed.clone(), filed)
+        }
+        Ending::PanicBesideInnocent(_) => {
+            let filed = vec![(Cancelled, UNKNOWN), (Panicked, UNKNOWN)];
+            (filed.clone(), filed)
+        }
+        Ending::DropBeforeHead | Ending::TimeoutOutside => both((Cancelled, UNKNOWN)),
+        Ending::DropInBody | Ending::BodyTimeoutOutside => {
+            split((Completed, UNKNOWN), (Aborted, UNKNOWN))
+        }
+        // gRPC tells of an error half-way in the trailers.
+        Ending::BodyError if streamed => split((Completed, UNKNOWN), (ServerError, SMALL)),
+        Ending::BodyError | Ending::BodyTimeoutInside => {
+            split((Completed, UNKNOWN), (Failed, UNKNOWN))
+        }
+        Ending::Head | Ending::NoContent | Ending::NotModified => both((Completed, SMALL)),
+        Ending::ExactBody if streamed => split((Completed, UNKNOWN), (Completed, MEDIUM)),
+        Ending::ExactBody | Ending::CompressionOutside => both((Completed, MEDIUM)),
+        Ending::StreamedBody => split((Completed, UNKNOWN), (Completed, MEDIUM)),
+        Ending::Trailers | Ending::CompressionInside => {
+            split((Completed, UNKNOWN), (Completed, SMALL))
+        }
+        Ending::EventStream => both((Completed, UNKNOWN)),
+    }
+}
+
+/// Whether a request that ended so got as far as a response.
+fn has_head(ending: Ending, outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Cancelled | Outcome::Panicked | Outcome::Failed)
+        || matches!(ending, Ending::Panic(Site::Body, _))
+        || matches!(ending, Ending::BodyError | Ending::BodyTimeoutInside)
+}
+
+fn is_caught_inside(ending: Ending) -> bool {
+    matches!(ending, Ending::Panic(_, Catch::Inside) | Ending::PanicBesideInnocent(Catch::Inside))
+}
+
+fn route(stack: Stack, ending: Ending, outcome: Outcome) -> &'static str {
+    const UNMATCHED: &str = "_unmatched";
+    match stack {
+        // The route is not known outside of the router.
+        Stack::AxumOutside => UNMATCHED,
+        Stack::AxumInside | Stack::Hyper1 | Stack::Hyper2 if ending == Ending::Head => {
+            "HEAD /cell/{id}"
+        }
+        Stack::AxumInside | Stack::Hyper1 | Stack::Hyper2 => "GET /cell/{id}",
+        // A gRPC path is the client's word until a gRPC response confirms it. tower-http's layers
+        // answer in plain HTTP.
+        _ if !has_head(ending, outcome)
+            || ending == Ending::Unimplemented
+            || ending == Ending::TimeoutInsideAnswers
+            || outcome == Outcome::ServerError && is_caught_inside(ending) =>
+        {
+            UNMATCHED
+        }
+        Stack::TonicUnary => "POST /cells.Cells/Unary",
+        Stack::TonicStreaming => "POST /cells.Cells/Streaming",
+        Stack::TonicTrailersOnly => "POST /cells.Cells/TrailersOnly",
+    }
+}
+
+/// The status that the client must see, and whether all of the body must arrive: the witness that
+/// the cell is what it says it is.
+#[allow(clippy::match_same_arms, reason = "it is a table, and each row has its own reason")]
+fn answer(stack: Stack, ending: Ending) -> (Option<u16>, bool) {
+    let axum = matches!(stack, Stack::AxumInside | Stack::AxumOutside);
+    match ending {
+        Ending::ClientError if !stack.is_grpc() => (Some(404), true),
+        Ending::ServerError if !stack.is_grpc() => (Some(503), true),
+        // axum makes a response of an error that passed the layer; hyper and tonic do not.
+        Ending::ServiceError | Ending::TimeoutInsideFails if axum => (Some(500), true),
+        Ending::ServiceError | Ending::TimeoutInsideFails => (None, false),
+        // hyper sends the body of a response to HEAD over HTTP/2, which the client refuses.
+        Ending::Head if stack == Stack::Hyper2 => (Some(200), false),
+        Ending::Panic(Site::Body, _) => (Some(200), false),
+        Ending::Panic(_, Catch::None)
+        | Ending::PanicBesideInnocent(Catch::None)
+        | Ending::DropBeforeHead => (None, false),
+        Ending::Panic(..) | Ending::PanicBesideInnocent(_) => (Some(500), true),
+        Ending::DropInBody
+        | Ending::EventStream
+        | Ending::BodyTimeoutInside
+        | Ending::BodyTimeoutOutside => (Some(200), false),
+        Ending::BodyError => (Some(200), stack.is_grpc()),
+        Ending::TimeoutInsideAnswers | Ending::TimeoutOutside => (Some(408), true),
+        Ending::NoContent => (Some(204), true),
+        Ending::NotModified => (Some(304), true),
+        Ending::Upgrade => (Some(101), true),
+        _ => (Some(200), true),
+    }
+}
+
+/// What else the client must see for the cell to be what it says it is.
+fn is_genuine(stack: Stack, ending: Ending, seen: &Answer) -> bool {
+    let header = |name| seen.headers.get(name).and_then(|value| value.to_str().ok());
+    let grpc_status = seen.trailers.as_ref().and_then(|trailers| trailers.get("grpc-status"));
+    match (ending, stack.is_grpc()) {
+        (Ending::Upgrade, _) => seen.body == "ping",
+        (Ending::EventStream, _) => header("content-type") == Some("text/event-stream"),
+        (Ending::CompressionInside, true) => header("grpc-encoding") == Some("gzip"),
+        (Ending::CompressionInside | Ending::CompressionOutside, false) => {
+            header("content-encoding") == Some("gzip")
+        }
+        (Ending::Head, _) => seen.body.is_empty() && header("content-length") == Some("600000"),
+        (Ending::ExactBody, false) => {
+            // HTTP/2 frames bodies of any size alike, and hyper adds the length there too.
+            seen.body.len() == LARGE && header("content-length") == Some("600000")
+        }
+        (Ending::StreamedBody, false) => {
+            seen.body.len() == LARGE && header("content-length").is_none()
+        }
+        (Ending::Trailers, false) => {
+            seen.trailers.as_ref().is_some_and(|trailers| trailers["x-checksum"] == "7")
+        }
+        (Ending::Ok | Ending::ClientError | Ending::ServerError, true) => {
+            let expected = match ending {
+                Ending::ClientError => "5",
+                Ending::ServerError => "13",
+                _ => "0",
+            };
+            if stack == Stack::TonicTrailersOnly {
+                header("grpc-status") == Some(expected)
+            } else {
+                header("grpc-status").is_none()
+                    && grpc_status.is_some_and(|status| status == expected)
+            }
+        }
+        (Ending::BodyError, true) => grpc_status.is_some_and(|status| status == "13"),
+        _ => true,
+    }
+}
+
+fn experiment(stack: Stack) -> LatencyExperiment {
+    let config = Config::new(FlagSet::try_new([Flag::new("flag")]).unwrap());
+    LatencyExperiment::with_config(match stack {
+        Stack::Hyper1 | Stack::Hyper2 => config.with_route_source(RouteSource::function(|head| {
+            head.uri.path().starts_with("/cell/").then_some("/cell/{id}")
+        })),
+        _ => config,
+    })
+}
+
+fn subject(experiment: LatencyExperiment, with_body: bool) -> Subject {
+    Arc::new(move |inner: AnyService| {
+        if with_body {
+            let layer = experiment.layer_with_body();
+            let measured =
+                layer.layer(inner).map_response(|response| response.map(axum::body::Body::new));
+            AnyService::new(measured)
+        } else {
+            AnyService::new(experiment.layer(inner))
+        }
+    })
+}
+
+fn filed(snapshot: &Snapshot, milestone: &Milestone) -> BTreeMap<(Outcome, String, String), u64> {
+    let mut filed = BTreeMap::new();
+    for (key, histogram) in &snapshot.series {
+        if key.milestone == *milestone {
+            let key = (key.outcome, key.size.clone(), key.route.clone());
+            *filed.entry(key).or_default() += histogram.count();
+        }
+    }
+    filed
+}
+
+/// Plays a cell and says what is wrong with it.
+fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
+    let experiment = experiment(stack);
+    let sent = ending.requests();
+    let quiet = || {
+        let snapshot = experiment.snapshot();
+        snapshot.counters.started.values().sum::<u64>() == sent && in_flight(&snapshot) == 0
+    };
+    let (seen, settled) =
+        play(stack, ending, &subject(experiment, with_body), quiet, Duration::from_secs(10));
+
+    let mut wrong = Vec::new();
+    let mut demand = |holds: bool, what: String| {
+        if !holds {
+            let measured = if with_body { "with body" } else { "head only" };
+            wrong.push(format!("{stack}, {ending}, {measured}: {what}"));
+        }
+    };
+    let expected_answer = answer(stack, ending);
+    let status = seen.status.map(|status| status.as_u16());
+    demand(
+        (status, seen.complete) == expected_answer && is_genuine(stack, ending, &seen),
+        format!("the client expected {expected_answer:?} and saw {seen:?}"),
+    );
+    demand(settled, "requests are in flight while nothing happens".to_owned());
+
+    // Taken after the server is gone, so that whatever would be counted twice has been.
+    let snapshot = experiment.snapshot();
+    let (head_only, whole_body) = outcomes(stack, ending);
+    let mut expected = BTreeMap::new();
+    for (outcome, size) in if with_body { whole_body } else { head_only } {
+        let key = (outcome, size.to_owned(), route(stack, ending, outcome).to_owned());
+        *expected.entry(key).or_default() += 1;
+    }
+    let latencies = filed(&snapshot, &Milestone::Latency);
+    demand(latencies == expected, format!("expected {expected:?}, not {latencies:?}"));
+
+    let durations = filed(&snapshot, &Milestone::Duration);
+    expected.retain(|(outcome, ..), _| with_body && has_head(ending, *outcome));
+    demand(durations == expected, format!("durations: expected {expected:?}, not {durations:?}"));
+
+    for (arm, started) in &snapshot.counters.started {
+        let ended = latency_experiment_tests::count(&snapshot, |key| key.arm == *arm);
+        let assigned = snapshot.assigned.get(arm).copied();
+        demand(
+            ended == *started && assigned == Some(*started),
+            format!("{arm}: {started} started, {ended} ended, {assigned:?} assigned"),
+        );
+    }
+    demand(
+        snapshot.counters.started.values().sum::<u64>() == sent && in_flight(&snapshot) == 0,
+        format!("{sent} sent: {:?}", snapshot.counters),
+    );
+    wrong
+}
+
+#[test]
+fn every_end_of_a_request_on_every_server() {
+    let mut wrong = Vec::new();
+    let mut cells = 0;
+    for stack in Stack::ALL {
+        for ending in Ending::ALL {
+            if ending.cannot_exist(stack).is_some() {
+                continue;
+            }
+            for with_body in [false, true] {
+                wrong.extend(check(stack, ending, with_body));
+                cells += 1;
+            }
+        }
+    }
+    println!("{}\n{cells} cells played", table());
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The matrix as Markdown: what every cell was checked against, or why it cannot exist.
+fn table() -> String {
+    let mut reasons = Vec::new();
+    let mut text = String::from("| |");
+    for stack in Stack::ALL {
+        write!(text, " {stack} |").unwrap();
+    }
+    text.push_str("\n|---|");
+    text.push_str(&"---|".repeat(Stack::ALL.len()));
+    for ending in Ending::ALL {
+        write!(text, "\n| {ending} |").unwrap();
+        for stack in Stack::ALL {
+            if let Some(reason) = ending.cannot_exist(stack) {
+                let note = reasons.iter().position(|known| *known == reason).unwrap_or_else(|| {
+                    reasons.push(reason);
+                    reasons.len() - 1
+                });
+                write!(text, " — ({}) |", note + 1).unwrap();
+                continue;
+            }
+            let (head_only, whole_body) = outcomes(stack, ending);
+            let show = |filed: &[(Outcome, &str)]| {
+                filed
+                    .iter()
+                    .map(|(outcome, size)| {
+                        let route = route(stack, ending, *outcome);
+                        let route = if route == "_unmatched" { " `_unmatched`" } else { "" };
+                        format!("{outcome} {size}{route}")
+                    })
+                    .collect::<Vec<_>>()
+                    .join(" + ")
+            };
+            let (head, body) = (show(&head_only), show(&whole_body));
+            if head == body {
+                write!(text, " {head} |").unwrap();
+            } else {
+                write!(text, " {head} → {body} |").unwrap();
+            }
+        }
+    }
+    text.push_str("\n\nA → B: A when only the head is measured, B with the body. ");
+    text.push_str("Cells that cannot exist:\n");
+    for (note, reason) in reasons.iter().enumerate() {
+        writeln!(text, "({}) {reason}", note + 1).unwrap();
+    }
+    text
+}
