@@ -25,12 +25,12 @@ fn flags(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("flags");
     let subject = *b"c386bbc4cd613e30d8f16adf91b7584a";
     group.bench_function("slot", |b| {
-        b.iter(|| slot(black_box("cached_whitelist"), black_box(&subject)))
+        b.iter(|| slot(black_box("cached_whitelist"), black_box(&subject)));
     });
     let flags = FlagSet::try_new([Flag::new("cached_whitelist")]).expect("a valid flag");
     let flag = flags.find("cached_whitelist").expect("it is there");
     group.bench_function("evaluate", |b| {
-        b.iter(|| flags.evaluate(flag, black_box(&subject), &NoAttributes))
+        b.iter(|| flags.evaluate(flag, black_box(&subject), &NoAttributes));
     });
     group.finish();
 }
@@ -66,7 +66,7 @@ fn record(criterion: &mut Criterion) {
         value >> 40
     };
     group.bench_function("ours", |b| {
-        b.iter(|| recorder.write(|writer| writer.record(series, next())))
+        b.iter(|| recorder.write(|writer| writer.record(series, next())));
     });
     group.bench_function("hdrhistogram, one thread", |b| b.iter(|| hdr.saturating_record(next())));
     group.finish();
@@ -86,7 +86,7 @@ fn layer(criterion: &mut Criterion) {
             Config::new(set).with_route_source(RouteSource::function(|_| Some("/items/{id}")));
         let mut ours = LatencyExperiment::with_config(config).layer(handler);
         group.bench_function(format!("ours, {flags} flags"), |b| {
-            b.iter(|| complete(ours.call(Request::new(()))))
+            b.iter(|| complete(ours.call(Request::new(()))));
         });
     }
     group.finish();

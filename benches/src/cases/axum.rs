@@ -1,0 +1,51 @@
+//! The layers in an axum router, whose handlers answer with a short body.
+
+use std::hint::black_box;
+
+use axum::Router;
+use axum::routing::get;
+use latency_experiment::{Config, LatencyExperiment};
+
+use super::case::{self, Case, ROUTES};
+use super::floor::Floor2Layer;
+use super::no_op::NoOpLayer;
+use super::ours::{self, Answer};
+
+/// Both routes, without a layer. The handler carries as much with it as the one that consults
+/// flags: axum allocates for handlers that are not of size zero.
+pub(super) fn router() -> Router {
+    let text = black_box(Answer::Off.text());
+    let handler = move || async move { text };
+    Router::new().route(ROUTES[0], get(handler)).route(ROUTES[1], get(handler))
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("axum/bare", || case::axum(router())),
+        Case::new("axum/noop", || case::axum(router().layer(NoOpLayer))),
+        Case::new("axum/floor2", || case::axum(router().layer(Floor2Layer::new()))),
+        Case::new("axum/ours", || ours(ours::config(1))),
+        Case::new("axum/ours-extension", || ours(ours::config(1).with_request_extension(true))),
+        Case::new("axum/ours-body", || {
+            let experiment = LatencyExperiment::with_config(ours::config(1));
+            case::axum(consulting(experiment).layer(experiment.layer_with_body()))
+        }),
+    ];
+    cases.extend([2, 4, 8].map(|flags| {
+        Case::new(format!("axum/ours-{flags}-flags"), move || ours(ours::config(flags)))
+    }));
+    #[cfg(feature = "peers")]
+    cases.extend(super::peers::axum());
+    cases
+}
+
+fn ours(config: Config) -> case::Service {
+    let experiment = LatencyExperiment::with_config(config);
+    case::axum(consulting(experiment).layer(experiment))
+}
+
+fn consulting(experiment: LatencyExperiment) -> Router {
+    let flags = ours::flags_of(experiment);
+    let handler = move || async move { Answer::by(flags).text() };
+    Router::new().route(ROUTES[0], get(handler)).route(ROUTES[1], get(handler))
+}

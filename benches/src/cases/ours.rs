@@ -1,0 +1,36 @@
+//! `LatencyExperiment` as the cases set it up.
+
+use latency_experiment::{Config, Flag, FlagHandle, FlagSet, LatencyExperiment};
+
+/// What the handlers answer: of the same length whatever the flags say.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    On,
+    Off,
+}
+
+impl Answer {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::On => "from the cache ",
+            Self::Off => "from the origin",
+        }
+    }
+
+    /// Consults every flag, as a handler does that has a use for each of them.
+    pub(super) fn by(flags: &[FlagHandle]) -> Self {
+        let on = flags.iter().fold(false, |on, flag| on ^ flag.is_on());
+        if on { Self::On } else { Self::Off }
+    }
+}
+
+/// The defaults, with so many flags that are split 50:50.
+pub(super) fn config(flags: usize) -> Config {
+    let flags = (0..flags).map(|number| Flag::new(format!("flag-{number}")));
+    Config::new(FlagSet::try_new(flags).expect("the flags are valid"))
+}
+
+/// The handles of all flags, for a handler that is cloned per request.
+pub(super) fn flags_of(experiment: LatencyExperiment) -> &'static [FlagHandle] {
+    experiment.experiments().flags().collect::<Vec<_>>().leak()
+}
