@@ -1,7 +1,7 @@
 //! Instructions per request, counted by callgrind.
 //!
 //! The program runs itself again under valgrind, once per case. There it sends requests until all
-//! is warm, then calls [`measured`]: callgrind counts only within that function. The count does not
+//! is warm, then calls the function `measured`: callgrind counts only within that function. The count does not
 //! depend on what else the machine does.
 
 use std::error::Error;
