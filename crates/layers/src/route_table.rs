@@ -20,6 +20,7 @@ pub(crate) struct Route {
     /// `GET /users/{id}`, or one of the reserved names.
     pub(crate) label: String,
     /// Whether the template ends in a wildcard, behind which a gRPC service may hide.
+    #[cfg(feature = "axum")]
     pub(crate) wildcard: bool,
     /// Counters of started requests, by flag.
     pub(crate) started: Box<[StartedCounters]>,
@@ -56,6 +57,7 @@ struct Routes {
 
 struct Known {
     route: &'static Route,
+    #[cfg(feature = "axum")]
     pins: u8,
 }
 
@@ -114,7 +116,12 @@ impl RouteTable {
             return self.overflow;
         }
         let route = Route::new(format!("{} {name}", method.as_str()), &self.template);
-        routes.by_name.insert((method, name.to_owned()), Known { route, pins: 0 });
+        let known = Known {
+            route,
+            #[cfg(feature = "axum")]
+            pins: 0,
+        };
+        routes.by_name.insert((method, name.to_owned()), known);
         // Where there is no room the route is found under the lock.
         let entry = Entry { method, key: Key::Name(name.into()), route };
         let _ = self.slots.insert(hash_name(method, name), entry);
@@ -166,6 +173,7 @@ impl Route {
         let RouteTemplate { recorder, experiments, series, section_series } = template;
         let started = experiments.iter().map(|id| recorder.started_counters(*id, &label));
         Box::leak(Box::new(Self {
+            #[cfg(feature = "axum")]
             wildcard: label.ends_with('}') && label.contains("{*"),
             started: started.collect(),
             series: (0..*series).map(|_| AtomicU32::new(0)).collect(),
@@ -251,6 +259,7 @@ mod tests {
         assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
     }
 
+    #[cfg(feature = "axum")]
     #[test]
     fn only_templates_that_end_in_a_wildcard_are_wildcards() {
         let table = table(10);
