@@ -57,8 +57,8 @@ pub enum Ending {
     CompressionInside,
     /// gzip outside of it.
     CompressionOutside,
-    /// A gRPC method that the service does not have.
-    Unimplemented,
+    /// A method and a path that the client made up.
+    Unmatched,
 }
 
 /// Where a panic happens.
@@ -121,16 +121,13 @@ impl Ending {
         Self::Upgrade,
         Self::CompressionInside,
         Self::CompressionOutside,
-        Self::Unimplemented,
+        Self::Unmatched,
     ];
 
     /// Why a request cannot come to this end on that stack, if it cannot.
     pub fn cannot_exist(self, stack: Stack) -> Option<&'static str> {
-        use Stack::{AxumInside, Hyper2, TonicStreaming, TonicTrailersOnly, TonicUnary};
+        use Stack::{Hyper2, TonicStreaming, TonicTrailersOnly, TonicUnary};
         match (stack, self) {
-            (AxumInside | Stack::AxumOutside | Stack::Hyper1 | Hyper2, Self::Unimplemented) => {
-                Some("UNIMPLEMENTED is a gRPC status")
-            }
             (Hyper2, Self::Upgrade) => Some("HTTP/2 has no 101 (RFC 9113, 8.6)"),
             (TonicUnary | TonicStreaming | TonicTrailersOnly, Self::Upgrade) => {
                 Some("gRPC is HTTP/2, which has no 101 (RFC 9113, 8.6)")
@@ -158,8 +155,8 @@ impl Ending {
                 Some("hyper takes message and trailers before it waits for the client")
             }
             (TonicUnary, Self::StreamedBody) => Some("a unary method answers with one message"),
-            (TonicUnary | TonicStreaming, Self::Unimplemented) => {
-                Some("a method that is not there answers trailers-only")
+            (TonicUnary | TonicStreaming, Self::Unmatched) => {
+                Some("tonic answers trailers-only where it has no service")
             }
             (TonicTrailersOnly, ending) if !ending.fits_trailers_only() => {
                 Some("a trailers-only response has no body; without a response see unary")
@@ -171,11 +168,7 @@ impl Ending {
     fn fits_trailers_only(self) -> bool {
         matches!(
             self,
-            Self::Ok
-                | Self::ClientError
-                | Self::ServerError
-                | Self::EmptyBody
-                | Self::Unimplemented
+            Self::Ok | Self::ClientError | Self::ServerError | Self::EmptyBody | Self::Unmatched
         )
     }
 
@@ -215,7 +208,7 @@ impl fmt::Display for Ending {
             Self::Upgrade => "101 upgrade",
             Self::CompressionInside => "compression inside",
             Self::CompressionOutside => "compression outside",
-            Self::Unimplemented => "method not implemented",
+            Self::Unmatched => "path and method made up",
         };
         f.pad(text)
     }

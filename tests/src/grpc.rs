@@ -68,7 +68,7 @@ impl Service<Request<Body>> for Cells {
                     });
                     grpc.server_streaming(method, request).await
                 }
-                Some("TrailersOnly") if handler.ending != Ending::Unimplemented => {
+                _ => {
                     let status = match handler.ending {
                         Ending::ClientError => Status::not_found(""),
                         Ending::ServerError => Status::internal(""),
@@ -79,7 +79,6 @@ impl Service<Request<Body>> for Cells {
                     });
                     grpc.unary(method, request).await
                 }
-                _ => Status::unimplemented("").into_http(),
             };
             Ok(response)
         })

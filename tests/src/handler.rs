@@ -61,7 +61,7 @@ impl Handler {
         }
         let with_status = |status| Response::builder().status(status).body(short());
         let response = match self.ending {
-            Ending::ClientError => with_status(StatusCode::NOT_FOUND),
+            Ending::ClientError | Ending::Unmatched => with_status(StatusCode::NOT_FOUND),
             Ending::ServerError => with_status(StatusCode::SERVICE_UNAVAILABLE),
             Ending::NoContent => with_status(StatusCode::NO_CONTENT),
             Ending::NotModified => Response::builder()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`serve_axum`], [`serve_hyper`], [`Client`] | a server and a client of it |
 //! | [`Stack`], [`Ending`], [`play`] | every server, every end of a request, and one request of the two |
+//! | [`outcomes`], [`route`] | how that request must be filed |
 //! | [`Wire`] | a client that leaves when it is told to |
 //! | [`complete`] | polls a future to its end without a runtime |
 //! | [`CountingAllocator`] | allocations and bytes of a thread |
@@ -13,6 +14,7 @@ mod allocator;
 mod cell;
 mod complete;
 mod ending;
+mod expectation;
 mod grpc;
 mod handler;
 mod hush;
@@ -23,6 +25,7 @@ pub use allocator::CountingAllocator;
 pub use cell::play;
 pub use complete::complete;
 pub use ending::{Catch, Ending, Site};
+pub use expectation::{Filed, has_head, outcomes, route};
 pub use handler::{Handler, LARGE};
 pub use hush::{hush, panic_on_purpose};
 pub use stack::{AnyService, Stack, Subject};

@@ -192,7 +192,11 @@ async fn read(answer: &mut Answer, body: &mut Incoming) -> bool {
 }
 
 fn request(stack: Stack, ending: Ending) -> Request<Full<Bytes>> {
-    let path = stack.path();
+    let path = match ending {
+        Ending::Unmatched if stack.is_grpc() => "/scan.Scan/31337",
+        Ending::Unmatched => "/scan/31337",
+        _ => stack.path(),
+    };
     let mut request = Request::builder();
     if stack.is_http2() {
         request = request.uri(format!("http://cells.test{path}"));
@@ -211,6 +215,7 @@ fn request(stack: Stack, ending: Ending) -> Request<Full<Bytes>> {
     }
     match ending {
         Ending::Head => request = request.method("HEAD"),
+        Ending::Unmatched => request = request.method("SCAN31337"),
         Ending::Trailers => request = request.header("te", "trailers"),
         Ending::Upgrade => {
             request = request.header("connection", "upgrade").header("upgrade", "echo");
