@@ -77,7 +77,9 @@ fn per_request_in_axum(router: Router) -> u64 {
 
 #[test]
 fn an_axum_router_against_a_layer_that_does_nothing() {
-    for (extension, own) in [(false, 0), (true, 1)] {
+    // The extension is one allocation, and one more where it makes the request's map of extensions
+    // grow: that depends on how many axum itself puts there, hence on its features.
+    for (extension, own) in [(false, 0), (true, 2)] {
         let config = Config::new(flags(1)).with_request_extension(extension);
         let experiment = LatencyExperiment::with_config(config);
         let flag = experiment.flag("flag-0").unwrap();

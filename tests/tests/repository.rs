@@ -122,3 +122,23 @@ fn a_default_build_brings_no_runtime_no_tls_and_no_web_framework() {
         assert!(!unwanted.contains(&name), "{name} is in the default build:\n{tree}");
     }
 }
+
+/// The licences that `deny.toml` allows, read from there, so that there is one list.
+fn allowed_licences() -> Vec<String> {
+    let rules =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deny.toml")).unwrap();
+    let list = rules.split_once("[licenses]\nallow = [").unwrap().1.split_once(']').unwrap().0;
+    list.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn every_dependency_has_a_licence_that_is_allowed() {
+    let allowed = allowed_licences();
+    let is_allowed =
+        |name: &str| allowed.iter().any(|allowed| allowed == name.trim().trim_matches(['(', ')']));
+    for package in metadata().packages {
+        let licence = package.license.clone().unwrap_or_default().replace('/', " OR ");
+        let fits = licence.split(" OR ").any(|choice| choice.split(" AND ").all(is_allowed));
+        assert!(fits, "{} {} is under `{licence}`", package.name, package.version);
+    }
+}
