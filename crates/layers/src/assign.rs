@@ -69,30 +69,37 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut scope = assign(self.core, &mut request);
-        let inner = {
-            let _entered = scope::enter(&mut scope);
-            self.inner.call(request)
-        };
+        let scope = self.assign(&mut request);
+        let entered = scope.as_ref().map(scope::enter);
+        let inner = self.inner.call(request);
+        drop(entered);
         AssignFuture { inner, scope }
     }
 }
 
-/// Evaluates the flags for a request, unless it takes no part, and tells the request.
+impl<S> AssignService<S> {
+    fn assign<B>(&self, request: &mut Request<B>) -> Option<Scope> {
+        let head = RequestHead::of(request);
+        if !self.core.takes_part(head) {
+            return None;
+        }
+        let revision = self.core.revisions.current();
+        let id = self.core.request_ids.identify(head);
+        let arms = Core::assign(revision, &id, head);
+        self.core.count_assigned(revision.tables.epochs, &arms);
+        let scope = Scope::new(self.core, id, arms, revision.tables.routes.unmatched, None);
+        tell(&scope, request);
+        Some(scope)
+    }
+}
+
+/// Adds to the request what code below the layer was promised.
 #[inline]
-pub(crate) fn assign<B>(core: &'static Core, request: &mut Request<B>) -> Option<Scope> {
-    let head = RequestHead::of(request);
-    if !core.takes_part(head) {
-        return None;
+pub(crate) fn tell<B>(scope: &Scope, request: &mut Request<B>) {
+    scope.core.request_ids.tell_request(scope, request.headers_mut());
+    if scope.core.request_extension {
+        request.extensions_mut().insert(Assignments::of(scope));
     }
-    let id = core.request_ids.identify(head);
-    let arms = core.assign(&id, head);
-    let scope = Scope::new(core, id, arms);
-    core.request_ids.tell_request(&scope.id, request.headers_mut());
-    if core.request_extension {
-        request.extensions_mut().insert(Assignments::of(&scope));
-    }
-    Some(scope)
 }
 
 impl<F: Future> Future for AssignFuture<F> {
@@ -100,14 +107,14 @@ impl<F: Future> Future for AssignFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = scope::enter(this.scope);
+        let _entered = this.scope.as_ref().map(scope::enter);
         this.inner.poll(cx)
     }
 }
 
 impl fmt::Debug for AssignLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AssignLayer").field("flags", &self.core.flags).finish_non_exhaustive()
+        f.debug_struct("AssignLayer").field("flags", &self.core.revisions).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,10 @@ use std::fmt;
 
 use http::Method;
 
+use crate::core::Core;
 use crate::head::RequestHead;
+use crate::revision::Tables;
+use crate::route_table::Route;
 
 type RouteFunction = dyn for<'a> Fn(RequestHead<'a>) -> Option<&'a str> + Send + Sync;
 
@@ -91,6 +94,76 @@ impl MethodLabel {
     #[inline]
     pub(crate) fn index(self) -> u8 {
         self.0
+    }
+}
+
+/// What is left to decide about the route of a request, once its response is there.
+pub(crate) enum RouteOf {
+    /// Nothing.
+    Http,
+    /// Nothing, but the response's status is that of gRPC.
+    Grpc,
+    /// The client named a gRPC method that no response has confirmed so far.
+    Claimed(Box<Claim>),
+}
+
+/// A route that a client named.
+pub(crate) struct Claim {
+    tables: &'static Tables,
+    method: MethodLabel,
+    uri: http::Uri,
+}
+
+impl Claim {
+    /// The route, now that a response has confirmed it.
+    #[cold]
+    pub(crate) fn confirm(&self) -> &'static Route {
+        self.tables.routes.intern(self.method, self.uri.path())
+    }
+}
+
+impl Core {
+    /// The route of a request, as far as it can be told before the response.
+    #[inline]
+    pub(crate) fn route(
+        &self,
+        tables: &'static Tables,
+        head: RequestHead<'_>,
+    ) -> (&'static Route, RouteOf) {
+        let routes = &tables.routes;
+        let method = MethodLabel::of(head.method);
+        if let Source::Function(name) = self.route_source.source() {
+            let route = name(head).map(|name| routes.intern(method, name));
+            return (route.unwrap_or(routes.unmatched), RouteOf::Http);
+        }
+        #[cfg(feature = "axum")]
+        if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
+            let route = routes.intern_matched(method, path);
+            if route.wildcard && head.is_grpc() {
+                return grpc_route(tables, method, head);
+            }
+            return (route, RouteOf::Http);
+        }
+        if head.is_grpc() {
+            return grpc_route(tables, method, head);
+        }
+        self.unrouted.count(routes);
+        (routes.unmatched, RouteOf::Http)
+    }
+}
+
+#[cold]
+fn grpc_route(
+    tables: &'static Tables,
+    method: MethodLabel,
+    head: RequestHead<'_>,
+) -> (&'static Route, RouteOf) {
+    match tables.routes.find(method, head.uri.path()) {
+        Some(route) => (route, RouteOf::Grpc),
+        None => {
+            let claim = Claim { tables, method, uri: head.uri.clone() };
+            (tables.routes.unmatched, RouteOf::Claimed(Box::new(claim)))
+        }
     }
 }
 

@@ -66,7 +66,7 @@ struct Tables {
     experiments: Vec<Registered>,
     counters: usize,
     /// Counters of started requests, each of one experiment and route: one per arm.
-    started: Vec<(ExperimentId, String, StartedCounters)>,
+    started: BTreeMap<(ExperimentId, String), StartedCounters>,
     series: Vec<(ExperimentId, SeriesKey)>,
     index: HashMap<(ExperimentId, SeriesKey), SeriesId>,
     overflow_series: u64,
@@ -85,7 +85,7 @@ struct Shards {
 }
 
 /// Index of an experiment, one flag in one epoch, in its recorder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExperimentId(u32);
 
 /// Position of an arm in an experiment: the reserved names first, then the arms in their order.
@@ -114,6 +114,12 @@ impl ArmId {
         self.0 as usize
     }
 
+    /// The arm at this position of such tables: what [`index`](Self::index) gave.
+    #[inline]
+    pub const fn from_index(index: u8) -> Self {
+        Self(index)
+    }
+
     /// How many positions such a table needs for an experiment of so many arms.
     pub const fn table_len(arms: usize) -> usize {
         arms + Self::RESERVED as usize
@@ -128,11 +134,13 @@ impl ArmId {
     }
 }
 
-/// Counters of the requests that were assigned in one experiment, one per arm.
+/// Counters of the requests that were assigned in one experiment but are not counted as started,
+/// one per arm.
 #[derive(Clone, Copy, Debug)]
 pub struct AssignedCounters(usize);
 
-/// Counters of the requests of one route that were started in one experiment, one per arm.
+/// Counters of the requests of one route that were assigned and started in one experiment, one per
+/// arm.
 #[derive(Clone, Copy, Debug)]
 pub struct StartedCounters(usize);
 
@@ -165,18 +173,32 @@ impl Recorder {
         (ExperimentId(tables.experiments.len() as u32 - 1), assigned)
     }
 
-    /// Counters for the started requests of a route. Call it once per experiment and route, and
-    /// bound the number of routes.
+    /// Notes that the experiment goes on with another coverage, in basis points.
+    ///
+    /// # Panics
+    ///
+    /// When the experiment is not of this recorder.
+    pub fn set_coverage_bp(self, experiment: ExperimentId, coverage_bp: u16) {
+        let mut tables = lock(&self.0.tables);
+        tables.experiments[experiment.0 as usize].experiment.coverage_bp = coverage_bp;
+    }
+
+    /// The counters for the started requests of a route. They are never given back: bound the number
+    /// of routes.
     ///
     /// # Panics
     ///
     /// When the experiment is not of this recorder.
     pub fn started_counters(self, experiment: ExperimentId, route: &str) -> StartedCounters {
         let mut tables = lock(&self.0.tables);
+        let place = (experiment, route.to_owned());
+        if let Some(known) = tables.started.get(&place) {
+            return *known;
+        }
         let counters = StartedCounters(tables.counters);
         let arms = tables.experiments[experiment.0 as usize].experiment.arms.len();
         tables.counters += ArmId::table_len(arms);
-        tables.started.push((experiment, route.to_owned(), counters));
+        tables.started.insert(place, counters);
         counters
     }
 
@@ -292,8 +314,10 @@ impl Recorder {
         };
         let mut assigned = BTreeMap::new();
         for (arm, name) in named {
+            let mut all_assigned = total(tables.assigned.0 + arm.index());
             for (route, started) in &tables.started {
                 let started = total(started.0 + arm.index());
+                all_assigned = all_assigned.wrapping_add(started);
                 if started == 0 {
                     continue;
                 }
@@ -305,7 +329,7 @@ impl Recorder {
                 counters.routes.insert(place, counts);
             }
             if !reserved::is_reserved(&name) {
-                assigned.insert(name, total(tables.assigned.0 + arm.index()));
+                assigned.insert(name, all_assigned);
             }
         }
         Snapshot {
@@ -370,7 +394,7 @@ impl Tables {
     fn of(&self, experiment: ExperimentId) -> TablesOf {
         let registered = &self.experiments[experiment.0 as usize];
         let series = self.series.iter().enumerate().filter(|(_, (owner, _))| *owner == experiment);
-        let started = self.started.iter().filter(|(owner, ..)| *owner == experiment);
+        let started = self.started.iter().filter(|((owner, _), _)| *owner == experiment);
         TablesOf {
             experiment: registered.experiment.clone(),
             assigned: registered.assigned,
@@ -378,7 +402,7 @@ impl Tables {
             series: series
                 .map(|(position, (_, key))| (SeriesId(position as u32), key.clone()))
                 .collect(),
-            started: started.map(|(_, route, counters)| (route.clone(), *counters)).collect(),
+            started: started.map(|((_, route), counters)| (route.clone(), *counters)).collect(),
         }
     }
 }
@@ -402,7 +426,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Counts a request whose clock was started.
+    /// Counts a request that was assigned to an arm and whose clock was started.
     #[inline]
     pub fn started(self, counters: StartedCounters, arm: ArmId) {
         self.shard.count(counters.0 + arm.index(), 1);
@@ -414,10 +438,15 @@ impl Writer<'_> {
         self.shard.count(from.0 + arm.index(), u64::MAX);
     }
 
-    /// Counts a request that was assigned to an arm.
+    /// Counts a request that was assigned to an arm, by a layer that starts no clock.
     #[inline]
     pub fn assigned(self, counters: AssignedCounters, arm: ArmId) {
         self.shard.count(counters.0 + arm.index(), 1);
+    }
+
+    /// Takes back one [`assigned`](Self::assigned): the request is counted as started now, too.
+    pub fn assigned_before(self, counters: AssignedCounters, arm: ArmId) {
+        self.shard.count(counters.0 + arm.index(), u64::MAX);
     }
 
     /// Records a value into a series.

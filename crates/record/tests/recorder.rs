@@ -77,11 +77,11 @@ proptest! {
     #[test]
     fn merge_is_commutative_and_subtract_is_its_inverse(before in proptest::collection::vec(0u64..1 << 50, 0..200), after in proptest::collection::vec(0u64..1 << 50, 0..200)) {
         let recorder = recorder(|_| {});
-        let (id, counters) = recorder.register(experiment());
+        let (id, _) = recorder.register(experiment());
         let started = recorder.started_counters(id, "GET /");
         let series = recorder.series(id, key("control", "GET /"));
         let record = |values: &[u64]| for &value in values {
-            recorder.write(|w| { w.assigned(counters, ArmId::arm(0)); w.started(started, ArmId::arm(0)); w.record(series, value); });
+            recorder.write(|w| { w.started(started, ArmId::arm(0)); w.record(series, value); });
         };
         record(&before);
         let first = recorder.snapshot(id, Timestamp::now());
@@ -341,4 +341,21 @@ fn requests_are_in_flight_per_route_and_may_be_filed_under_another() {
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (Some(1), Some(0)));
     recorder.write(|w| w.started_elsewhere(unmatched, found, control));
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (None, Some(1)));
+}
+
+#[test]
+fn a_request_is_assigned_once_whether_one_layer_counts_it_or_two() {
+    let recorder = recorder(|_| {});
+    let (id, counters) = recorder.register(experiment());
+    let started = recorder.started_counters(id, "GET /");
+    let control = ArmId::arm(0);
+    recorder.write(|w| {
+        w.started(started, control); // by one layer
+        w.assigned(counters, control); // by two
+        w.assigned_before(counters, control);
+        w.started(started, control);
+        w.assigned(counters, control); // not started so far
+    });
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    assert_eq!((snapshot.assigned["control"], snapshot.counters.started["control"]), (3, 2));
 }

@@ -1,13 +1,13 @@
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::{Extent, HeadOnly};
-use crate::end::InFlight;
+use crate::end::{InFlight, Running};
 
 pin_project! {
     /// The future of [`ExperimentService`](super::ExperimentService).
@@ -38,11 +38,9 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = match this.in_flight {
-            Some(in_flight) => in_flight.run_scoped(|| this.inner.poll(cx)),
-            None => this.inner.poll(cx),
-        };
-        let result = ready!(result);
-        Poll::Ready(X::settle(this.in_flight.take(), result))
+        let running = this.in_flight.as_ref().map(InFlight::run);
+        let polled = this.inner.poll(cx);
+        Running::returned_if(running);
+        X::settle(this.in_flight, polled)
     }
 }

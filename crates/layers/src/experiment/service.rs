@@ -8,9 +8,9 @@ use tower_service::Service;
 
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
-use crate::assign::assign;
+use crate::assign::tell;
 use crate::core::Core;
-use crate::end::InFlight;
+use crate::end::{InFlight, Running};
 use crate::head::RequestHead;
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
@@ -49,11 +49,10 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let mut in_flight = start(self.core, &mut request);
-        let inner = match &mut in_flight {
-            Some(in_flight) => in_flight.run_scoped(|| self.inner.call(request)),
-            None => self.inner.call(request),
-        };
+        let in_flight = start(self.core, &mut request);
+        let running = in_flight.as_ref().map(InFlight::run);
+        let inner = self.inner.call(request);
+        Running::returned_if(running);
         ResponseFuture::new(inner, in_flight)
     }
 }
@@ -62,8 +61,17 @@ where
 #[inline]
 fn start<B>(core: &'static Core, request: &mut Request<B>) -> Option<InFlight> {
     let started = core.clock.raw();
-    let scope = assign(core, request)?;
-    Some(InFlight::start(core, started, RequestHead::of(request), scope))
+    let head = RequestHead::of(request);
+    if !core.takes_part(head) {
+        return None;
+    }
+    let revision = core.revisions.current();
+    let id = core.request_ids.identify(head);
+    let arms = Core::assign(revision, &id, head);
+    let route = core.route(revision.tables, head);
+    let in_flight = InFlight::start(core, started, head, id, arms, route);
+    tell(in_flight.scope(), request);
+    Some(in_flight)
 }
 
 impl<S: fmt::Debug, X> fmt::Debug for ExperimentService<S, X> {
