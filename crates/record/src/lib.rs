@@ -72,11 +72,13 @@
 //! Documents and merges fail with [`Error`], which names place, value and rule. Recording never
 //! fails and never panics.
 
+mod bucket;
 mod clock;
 mod error;
 mod histogram;
 mod json;
 mod layout;
+mod packed;
 mod recorder;
 mod segments;
 mod series;
@@ -85,9 +87,10 @@ mod slowest;
 mod snapshot;
 mod totals;
 
+pub use bucket::{Bucket, Buckets, BucketsIter};
 pub use clock::Clock;
 pub use error::Error;
-pub use histogram::{Bucket, Histogram, Sums};
+pub use histogram::{Histogram, Sums};
 pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
 };

@@ -228,6 +228,8 @@ impl Shard {
 
     /// Adds what this shard knows of a series. Any thread may call it at any time.
     pub(crate) fn copy_into(&self, series: SeriesId, totals: &mut Totals, slowest: &mut Slowest) {
+        // Whatever is kept of a series elsewhere, it has cells.
+        let Some(cells) = self.series.get(series.0 as usize) else { return };
         let kept = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         slowest.extend(kept.get(&series.0).into_iter().flat_map(Slowest::iter).cloned());
         drop(kept);
@@ -235,7 +237,6 @@ impl Shard {
         if let Some(spilled) = spill.get(&series.0) {
             totals.add(spilled);
         }
-        let Some(cells) = self.series.get(series.0 as usize) else { return };
         for (octave, number) in cells.pages.iter().enumerate() {
             let Some(index) = number.load(Acquire).checked_sub(1) else { continue };
             let Some(page) = self.page_at(index as usize) else { continue };

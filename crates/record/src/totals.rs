@@ -1,12 +1,16 @@
 //! The counts of one series over many shards, while they are being added up.
 
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
+use crate::packed::Packed;
 use crate::{Bucket, Histogram, Sums};
 
 /// 64-bit counts in the layout of this crate, allocated by the octave.
 #[derive(Debug)]
 pub(crate) struct Totals {
+    /// What a page holds counts only when its octave is among the filled ones.
     pages: [Option<Box<[u64; PAGE_BUCKETS]>>; PAGES],
+    /// Bit i: octave i is filled.
+    filled: u32,
     coarse: [u64; PAGES],
     overflow: u64,
     sum: u128,
@@ -18,6 +22,7 @@ impl Default for Totals {
     fn default() -> Self {
         Self {
             pages: [const { None }; PAGES],
+            filled: 0,
             coarse: [0; PAGES],
             overflow: 0,
             sum: 0,
@@ -31,15 +36,29 @@ impl Totals {
         if index == OVERFLOW {
             self.overflow = self.overflow.saturating_add(count);
         } else {
-            let cell = &mut self.page(index / PAGE_BUCKETS)[index % PAGE_BUCKETS];
+            let octave = index / PAGE_BUCKETS;
+            if !self.is_filled(octave) {
+                self.add_page(octave, [0; PAGE_BUCKETS].into_iter());
+            }
+            let cell = &mut self.page(octave)[index % PAGE_BUCKETS];
             *cell = cell.saturating_add(count);
         }
     }
 
     pub(crate) fn add_page(&mut self, octave: usize, counts: impl Iterator<Item = u64>) {
-        for (cell, count) in self.page(octave).iter_mut().zip(counts) {
-            *cell = cell.saturating_add(count);
+        let filled = self.is_filled(octave);
+        let cells = self.page(octave).iter_mut().zip(counts);
+        if filled {
+            // Nothing is ever counted 2⁶⁴ times.
+            cells.for_each(|(cell, count)| *cell = cell.wrapping_add(count));
+        } else {
+            cells.for_each(|(cell, count)| *cell = count);
+            self.filled |= 1 << octave;
         }
+    }
+
+    fn is_filled(&self, octave: usize) -> bool {
+        self.filled >> octave & 1 == 1
     }
 
     pub(crate) fn add_coarse(&mut self, octave: usize, count: u64) {
@@ -53,7 +72,7 @@ impl Totals {
 
     pub(crate) fn add(&mut self, other: &Self) {
         for (octave, page) in other.pages.iter().enumerate() {
-            if let Some(page) = page {
+            if let Some(page) = page.as_deref().filter(|_| other.is_filled(octave)) {
                 self.add_page(octave, page.iter().copied());
             }
             self.add_coarse(octave, other.coarse[octave]);
@@ -66,49 +85,79 @@ impl Totals {
         self.pages[octave].get_or_insert_with(|| Box::new([0; PAGE_BUCKETS]))
     }
 
-    /// Back to no counts at all, without giving memory back: for the next series.
-    pub(crate) fn clear(&mut self) {
-        for page in self.pages.iter_mut().flatten() {
-            page.fill(0);
-        }
+    /// The histogram of these counts, which are then none, without giving memory back: for the
+    /// next series. `room` is overwritten and kept for the same reason.
+    ///
+    /// An octave that any shard counted coarsely becomes one bucket: finer counts of other shards
+    /// cannot stand beside it without overlapping it.
+    pub(crate) fn take_histogram(&mut self, room: &mut Vec<Packed>) -> Histogram {
+        let sums = Sums { sum: Some(self.sum), sum_sq: self.sum_sq };
+        let (used, count) = self.pack(room);
+        let histogram = if count > Packed::MAX_COUNT {
+            self.to_wide_histogram(sums)
+        } else {
+            Histogram::of_packed(room[..used].to_vec(), count, sums)
+        };
         *self = Self { pages: std::mem::take(&mut self.pages), ..Self::default() };
+        histogram
     }
 
-    /// The histogram of these counts. An octave that any shard counted coarsely becomes one
-    /// bucket: finer counts of other shards cannot stand beside it without overlapping it.
-    pub(crate) fn to_histogram(&self) -> Histogram {
-        let filled = self.pages.each_ref().map(|page| page.as_deref().map_or(0, filled));
-        let most = filled.iter().map(|filled| filled.count_ones() as usize).sum::<usize>() + PAGES;
-        let mut buckets = Vec::with_capacity(most);
+    /// Writes the buckets into `room`; returns how many there are and the sum of their counts.
+    fn pack(&self, room: &mut Vec<Packed>) -> (usize, u64) {
+        room.resize(layout::BUCKETS + 1, Packed::NOTHING);
+        let (mut used, mut total) = (0, 0u64);
+        for (octave, page) in self.pages.iter().enumerate() {
+            let page = page.as_deref().filter(|_| self.is_filled(octave));
+            if self.coarse[octave] > 0 {
+                let fine: u64 = page.map_or(0, |page| page.iter().sum());
+                let count = self.coarse[octave].saturating_add(fine);
+                room[used] = Packed::whole(octave, count & Packed::MAX_COUNT);
+                total = total.saturating_add(count);
+                used += 1;
+            } else if let Some(page) = page {
+                let room = &mut room[used..used + PAGE_BUCKETS];
+                let mut filled = 0;
+                // Empty cells are scattered over a page, so a branch for each of them would be
+                // mispredicted: every cell is written, and the next one over it if it was empty.
+                for (offset, &count) in page.iter().enumerate() {
+                    room[filled] = Packed::of_octave(octave, offset, count & Packed::MAX_COUNT);
+                    filled += usize::from(count > 0);
+                    total = total.saturating_add(count);
+                }
+                used += filled;
+            }
+        }
+        if self.overflow > 0 {
+            room[used] = Packed::overflow(self.overflow & Packed::MAX_COUNT);
+            total = total.saturating_add(self.overflow);
+            used += 1;
+        }
+        (used, total)
+    }
+
+    /// The histogram of counts that are too large to be packed.
+    #[cold]
+    fn to_wide_histogram(&self, sums: Sums) -> Histogram {
+        let mut buckets = Vec::new();
         let mut push = |(lower, upper), count| buckets.push(Bucket { lower, upper, count });
         for (octave, page) in self.pages.iter().enumerate() {
+            let page = page.as_deref().filter(|_| self.is_filled(octave));
             if self.coarse[octave] > 0 {
-                let fine: u64 = page.as_deref().map_or(0, |page| page.iter().sum());
+                let fine: u64 = page.map_or(0, |page| page.iter().sum());
                 push(layout::page_bounds_of(octave), self.coarse[octave].saturating_add(fine));
-            } else if let Some(page) = page {
-                let mut left = filled[octave];
-                while left != 0 {
-                    let offset = left.trailing_zeros() as usize % PAGE_BUCKETS;
-                    push(layout::bounds_of(octave * PAGE_BUCKETS + offset), page[offset]);
-                    left &= left - 1;
+            } else {
+                for (offset, &count) in page.into_iter().flatten().enumerate() {
+                    if count > 0 {
+                        push(layout::bounds_of(octave * PAGE_BUCKETS + offset), count);
+                    }
                 }
             }
         }
         if self.overflow > 0 {
             push(layout::bounds_of(OVERFLOW), self.overflow);
         }
-        Histogram::try_new(buckets, Sums { sum: Some(self.sum), sum_sq: self.sum_sq }).expect(
+        Histogram::try_new(buckets, sums).expect(
             "the layout is ascending, and 64-bit counts of nanoseconds take centuries to overflow",
         )
     }
-}
-
-/// Bit i: cell i is not empty. Empty cells are scattered over a page, so a branch for each of them
-/// would be mispredicted; this has none.
-fn filled(page: &[u64; PAGE_BUCKETS]) -> u128 {
-    let mut bits = [0u8; PAGE_BUCKETS / 8];
-    for (bits, cells) in bits.iter_mut().zip(page.chunks_exact(8)) {
-        *bits = cells.iter().rev().fold(0, |bits, &cell| bits << 1 | u8::from(cell > 0));
-    }
-    u128::from_le_bytes(bits)
 }
