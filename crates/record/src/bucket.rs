@@ -3,7 +3,7 @@
 use std::iter::FusedIterator;
 use std::slice;
 
-use crate::packed::Packed;
+use crate::runs::{Runs, RunsIter};
 
 /// A histogram cell: how many values lie in `[lower, upper]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,8 @@ pub struct Bucket {
 
 /// The buckets of a histogram that hold anything, ascending.
 ///
-/// They are put together while they are iterated over: a histogram keeps 8 bytes of each, not 24.
+/// They are put together while they are iterated over: a histogram keeps
+/// two to nine bytes of each, not 24.
 #[derive(Clone, Copy, Debug)]
 pub struct Buckets<'a>(pub(crate) &'a Held);
 
@@ -29,28 +30,27 @@ pub struct BucketsIter<'a>(Iter<'a>);
 /// How a histogram keeps its buckets. Equal buckets are always kept in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
-    /// All of them are of the layout of this crate, with counts that a recorder may reach.
-    Packed(Vec<Packed>),
+    /// All of them are of the layout of this crate.
+    Runs(Runs),
     /// Any others.
     Any(Vec<Bucket>),
 }
 
 #[derive(Clone, Debug)]
 enum Iter<'a> {
-    Packed(slice::Iter<'a, Packed>),
+    Runs(RunsIter<'a>),
     Any(slice::Iter<'a, Bucket>),
 }
 
 impl Held {
     pub(crate) fn new(buckets: Vec<Bucket>) -> Self {
-        let packed = buckets.iter().map(|&bucket| Packed::of_bucket(bucket)).collect();
-        Option::map_or_else(packed, || Self::Any(buckets), Self::Packed)
+        Runs::of_buckets(&buckets).map_or_else(|| Self::Any(buckets), Self::Runs)
     }
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self::Packed(Vec::new())
+        Self::Runs(Runs::default())
     }
 }
 
@@ -58,7 +58,7 @@ impl<'a> Buckets<'a> {
     /// How many buckets hold anything.
     pub fn len(self) -> usize {
         match self.0 {
-            Held::Packed(packed) => packed.len(),
+            Held::Runs(runs) => runs.len(),
             Held::Any(buckets) => buckets.len(),
         }
     }
@@ -71,7 +71,7 @@ impl<'a> Buckets<'a> {
     /// The buckets, one after the other.
     pub fn iter(self) -> BucketsIter<'a> {
         BucketsIter(match self.0 {
-            Held::Packed(packed) => Iter::Packed(packed.iter()),
+            Held::Runs(runs) => Iter::Runs(runs.iter()),
             Held::Any(buckets) => Iter::Any(buckets.iter()),
         })
     }
@@ -91,24 +91,15 @@ impl Iterator for BucketsIter<'_> {
 
     fn next(&mut self) -> Option<Bucket> {
         match &mut self.0 {
-            Iter::Packed(packed) => packed.next().map(|packed| packed.bucket()),
+            Iter::Runs(runs) => runs.next(),
             Iter::Any(buckets) => buckets.next().copied(),
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.0 {
-            Iter::Packed(packed) => packed.size_hint(),
+            Iter::Runs(runs) => runs.size_hint(),
             Iter::Any(buckets) => buckets.size_hint(),
-        }
-    }
-}
-
-impl DoubleEndedIterator for BucketsIter<'_> {
-    fn next_back(&mut self) -> Option<Bucket> {
-        match &mut self.0 {
-            Iter::Packed(packed) => packed.next_back().map(|packed| packed.bucket()),
-            Iter::Any(buckets) => buckets.next_back().copied(),
         }
     }
 }

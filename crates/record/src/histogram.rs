@@ -6,7 +6,7 @@ use std::iter;
 use crate::Error;
 use crate::bucket::{Bucket, Buckets, Held};
 use crate::layout;
-use crate::packed::Packed;
+use crate::runs::Runs;
 
 /// An immutable histogram: ascending, disjoint buckets with counts above zero, and beside them
 /// the exact sums where they are known.
@@ -89,9 +89,9 @@ impl Histogram {
         Ok(Self { held: Held::new(buckets), count, sums })
     }
 
-    /// A histogram of ascending buckets whose counts are known to add up to `count`.
-    pub(crate) fn of_packed(packed: Vec<Packed>, count: u64, sums: Sums) -> Self {
-        Self { held: Held::Packed(packed), count, sums }
+    /// A histogram of buckets whose counts are known to add up to `count`.
+    pub(crate) fn of_runs(runs: Runs, count: u64, sums: Sums) -> Self {
+        Self { held: Held::Runs(runs), count, sums }
     }
 
     /// The buckets that hold anything, ascending.
@@ -115,8 +115,10 @@ impl Histogram {
     /// when a count exceeds `u64`.
     pub fn merge(&self, other: &Self) -> Result<Self, Error> {
         let sums = self.sums.combine(other.sums, u128::checked_add);
-        if let Some((packed, count)) = self.merge_packed(other) {
-            return Ok(Self::of_packed(packed, count, sums));
+        if let (Held::Runs(ours), Held::Runs(theirs)) = (&self.held, &other.held)
+            && let Some(count) = self.count.checked_add(other.count)
+        {
+            return Ok(Self::of_runs(ours.merge(theirs), count, sums));
         }
         let mut merged =
             Vec::<Bucket>::with_capacity(self.buckets().len().max(other.buckets().len()));
@@ -148,43 +150,14 @@ impl Histogram {
         Self::try_new(merged, sums).map_err(|error| Error::mismatch("buckets", error.to_string()))
     }
 
-    /// The usual case of [`merge`](Self::merge): no bucket becomes part of another.
-    fn merge_packed(&self, other: &Self) -> Option<(Vec<Packed>, u64)> {
-        let (ours, theirs) = self.packed_with(other)?;
-        let count = self.count.checked_add(other.count).filter(|&n| n <= Packed::MAX_COUNT)?;
-        let mut merged = vec![Packed::NOTHING; ours.len() + theirs.len()];
-        let (mut used, mut i, mut j) = (0, 0, 0);
-        // Which of the two is the next is as good as random: no branch depends on it.
-        while let (Some(&a), Some(&b)) = (ours.get(i), theirs.get(j)) {
-            let (from_ours, from_theirs) = (a.place() <= b.place(), b.place() <= a.place());
-            let count = a.count() * u64::from(from_ours) + b.count() * u64::from(from_theirs);
-            merged[used] = Packed::at(a.place().min(b.place()), count);
-            used += 1;
-            i += usize::from(from_ours);
-            j += usize::from(from_theirs);
-        }
-        merged.truncate(used);
-        merged.extend(&ours[i..]);
-        merged.extend(&theirs[j..]);
-        merged.shrink_to_fit();
-        Some((merged, count))
-    }
-
-    /// The buckets of both, when they are of one layout and no octave is a bucket.
-    fn packed_with<'a>(&'a self, other: &'a Self) -> Option<(&'a [Packed], &'a [Packed])> {
-        let (Held::Packed(ours), Held::Packed(theirs)) = (&self.held, &other.held) else {
-            return None;
-        };
-        let whole = |packed: &[Packed]| packed.iter().any(|packed| packed.is_whole());
-        (!whole(ours) && !whole(theirs)).then_some((ours, theirs))
-    }
-
     /// What was recorded after `earlier`, an earlier state of this same histogram. Fails when
     /// `earlier` holds something that this histogram does not.
     pub fn subtract(&self, earlier: &Self) -> Result<Self, Error> {
         let sums = self.sums.combine(earlier.sums, u128::checked_sub);
-        if let Some((packed, count)) = self.subtract_packed(earlier) {
-            return Ok(Self::of_packed(packed, count, sums));
+        if let (Held::Runs(now), Held::Runs(before)) = (&self.held, &earlier.held)
+            && let Some(left) = now.subtract(before)
+        {
+            return Ok(Self::of_runs(left, self.count - earlier.count, sums));
         }
         let mut before = earlier.buckets().iter().peekable();
         let mut left = Vec::new();
@@ -215,21 +188,6 @@ impl Histogram {
             ));
         }
         Self::try_new(left, sums)
-    }
-
-    /// The usual case of [`subtract`](Self::subtract), where it succeeds.
-    fn subtract_packed(&self, earlier: &Self) -> Option<(Vec<Packed>, u64)> {
-        let (ours, theirs) = self.packed_with(earlier)?;
-        let mut before = theirs.iter().peekable();
-        let mut left = Vec::new();
-        for now in ours {
-            let known = before.next_if(|known| known.place() == now.place());
-            let count = now.count().checked_sub(known.map_or(0, |known| known.count()))?;
-            if count > 0 {
-                left.push(Packed::at(now.place(), count));
-            }
-        }
-        (before.next().is_none()).then(|| (left, self.count - earlier.count))
     }
 
     /// The same counts in a [`hdrhistogram::Histogram`] at two significant digits, which has the

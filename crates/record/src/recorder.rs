@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::runs::RunsWriter;
 use crate::shard::{PageBudget, SeriesId, Shard};
 use crate::slowest::{CompactId, SlowRequest, Slowest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
@@ -255,13 +256,13 @@ impl Recorder {
 
         let mut series = BTreeMap::new();
         let mut slowest = BTreeMap::new();
-        let (mut totals, mut room) = (Totals::default(), Vec::new());
+        let (mut totals, mut writer) = (Totals::default(), RunsWriter::default());
         for (id, key) in tables.series {
             let mut slow = Slowest::default();
             for shard in &shards {
                 shard.copy_into(id, &mut totals, &mut slow);
             }
-            let histogram = totals.take_histogram(&mut room);
+            let histogram = totals.take_histogram(&mut writer);
             if histogram.count() == 0 {
                 continue;
             }

@@ -10,6 +10,7 @@
 //! snapshot holds while it copies the series: a count is in one of the two places, never in both.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -53,6 +54,8 @@ pub(crate) struct Shard {
 
 const CHUNK_PAGES: usize = 16;
 const LINE_COUNTERS: usize = 8;
+/// Cells of a page per cache line.
+const LINE_CELLS: usize = 16;
 /// The low 32 bits.
 const LOW: u64 = u32::MAX as u64;
 
@@ -237,9 +240,14 @@ impl Shard {
         if let Some(spilled) = spill.get(&series.0) {
             totals.add(spilled);
         }
-        for (octave, number) in cells.pages.iter().enumerate() {
-            let Some(index) = number.load(Acquire).checked_sub(1) else { continue };
-            let Some(page) = self.page_at(index as usize) else { continue };
+        let pages = cells.pages.iter().enumerate().filter_map(|(octave, number)| {
+            let index = number.load(Acquire).checked_sub(1)?;
+            Some((octave, self.page_at(index as usize)?))
+        });
+        // Pages are far from each other, and reading them one line after the other would mean to
+        // wait for memory each time. Asked for all at once, the lines arrive together.
+        black_box(pages.clone().map(|(_, page)| page.touch()).fold(0, u32::wrapping_add));
+        for (octave, page) in pages {
             totals.add_page(octave, page.0.iter().map(|cell| cell.load(Acquire).into()));
         }
         if let Some(coarse) = cells.coarse.get() {
@@ -254,6 +262,13 @@ impl Shard {
     fn lock_spill(&self) -> MutexGuard<'_, HashMap<u32, Totals>> {
         // No code below the lock can panic half-way through an update.
         self.spill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Page {
+    /// Reads one cell of every cache line.
+    fn touch(&self) -> u32 {
+        self.0.iter().step_by(LINE_CELLS).map(|cell| cell.load(Relaxed)).fold(0, u32::wrapping_add)
     }
 }
 

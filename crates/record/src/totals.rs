@@ -1,8 +1,8 @@
 //! The counts of one series over many shards, while they are being added up.
 
-use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
-use crate::packed::Packed;
-use crate::{Bucket, Histogram, Sums};
+use crate::layout::{OVERFLOW, PAGE_BUCKETS, PAGES};
+use crate::runs::RunsWriter;
+use crate::{Histogram, Sums};
 
 /// 64-bit counts in the layout of this crate, allocated by the octave.
 #[derive(Debug)]
@@ -86,78 +86,29 @@ impl Totals {
     }
 
     /// The histogram of these counts, which are then none, without giving memory back: for the
-    /// next series. `room` is overwritten and kept for the same reason.
+    /// next series. So is the writer.
     ///
     /// An octave that any shard counted coarsely becomes one bucket: finer counts of other shards
     /// cannot stand beside it without overlapping it.
-    pub(crate) fn take_histogram(&mut self, room: &mut Vec<Packed>) -> Histogram {
-        let sums = Sums { sum: Some(self.sum), sum_sq: self.sum_sq };
-        let (used, count) = self.pack(room);
-        let histogram = if count > Packed::MAX_COUNT {
-            self.to_wide_histogram(sums)
-        } else {
-            Histogram::of_packed(room[..used].to_vec(), count, sums)
-        };
-        *self = Self { pages: std::mem::take(&mut self.pages), ..Self::default() };
-        histogram
-    }
-
-    /// Writes the buckets into `room`; returns how many there are and the sum of their counts.
-    fn pack(&self, room: &mut Vec<Packed>) -> (usize, u64) {
-        room.resize(layout::BUCKETS + 1, Packed::NOTHING);
-        let (mut used, mut total) = (0, 0u64);
+    pub(crate) fn take_histogram(&mut self, writer: &mut RunsWriter) -> Histogram {
+        let mut total = 0u64;
         for (octave, page) in self.pages.iter().enumerate() {
             let page = page.as_deref().filter(|_| self.is_filled(octave));
+            let fine: u64 = page.map_or(0, |page| page.iter().sum());
+            let count = self.coarse[octave].saturating_add(fine);
+            total = total.saturating_add(count);
             if self.coarse[octave] > 0 {
-                let fine: u64 = page.map_or(0, |page| page.iter().sum());
-                let count = self.coarse[octave].saturating_add(fine);
-                room[used] = Packed::whole(octave, count & Packed::MAX_COUNT);
-                total = total.saturating_add(count);
-                used += 1;
+                writer.whole(octave, count);
             } else if let Some(page) = page {
-                let room = &mut room[used..used + PAGE_BUCKETS];
-                let mut filled = 0;
-                // Empty cells are scattered over a page, so a branch for each of them would be
-                // mispredicted: every cell is written, and the next one over it if it was empty.
-                for (offset, &count) in page.iter().enumerate() {
-                    room[filled] = Packed::of_octave(octave, offset, count & Packed::MAX_COUNT);
-                    filled += usize::from(count > 0);
-                    total = total.saturating_add(count);
-                }
-                used += filled;
+                writer.octave(octave, page);
             }
         }
         if self.overflow > 0 {
-            room[used] = Packed::overflow(self.overflow & Packed::MAX_COUNT);
+            writer.overflow(self.overflow);
             total = total.saturating_add(self.overflow);
-            used += 1;
         }
-        (used, total)
-    }
-
-    /// The histogram of counts that are too large to be packed.
-    #[cold]
-    fn to_wide_histogram(&self, sums: Sums) -> Histogram {
-        let mut buckets = Vec::new();
-        let mut push = |(lower, upper), count| buckets.push(Bucket { lower, upper, count });
-        for (octave, page) in self.pages.iter().enumerate() {
-            let page = page.as_deref().filter(|_| self.is_filled(octave));
-            if self.coarse[octave] > 0 {
-                let fine: u64 = page.map_or(0, |page| page.iter().sum());
-                push(layout::page_bounds_of(octave), self.coarse[octave].saturating_add(fine));
-            } else {
-                for (offset, &count) in page.into_iter().flatten().enumerate() {
-                    if count > 0 {
-                        push(layout::bounds_of(octave * PAGE_BUCKETS + offset), count);
-                    }
-                }
-            }
-        }
-        if self.overflow > 0 {
-            push(layout::bounds_of(OVERFLOW), self.overflow);
-        }
-        Histogram::try_new(buckets, sums).expect(
-            "the layout is ascending, and 64-bit counts of nanoseconds take centuries to overflow",
-        )
+        let sums = Sums { sum: Some(self.sum), sum_sq: self.sum_sq };
+        *self = Self { pages: std::mem::take(&mut self.pages), ..Self::default() };
+        Histogram::of_runs(writer.take(), total, sums)
     }
 }
