@@ -35,6 +35,11 @@ impl Sums {
     /// Nothing is known: moments come from the buckets.
     pub const UNKNOWN: Self = Self { sum: None, sum_sq: None };
 
+    /// The sums of both; what exceeds 128 bits is not known any more.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        self.combine(other, u128::checked_add)
+    }
+
     fn combine(self, other: Self, op: impl Fn(u128, u128) -> Option<u128>) -> Self {
         let both = |a: Option<u128>, b: Option<u128>| op(a?, b?);
         Self { sum: both(self.sum, other.sum), sum_sq: both(self.sum_sq, other.sum_sq) }
@@ -114,7 +119,7 @@ impl Histogram {
     /// the finer ones become part of the wide one. Fails when buckets overlap in any other way, or
     /// when a count exceeds `u64`.
     pub fn merge(&self, other: &Self) -> Result<Self, Error> {
-        let sums = self.sums.combine(other.sums, u128::checked_add);
+        let sums = self.sums.plus(other.sums);
         if let (Held::Runs(ours), Held::Runs(theirs)) = (&self.held, &other.held)
             && let Some(count) = self.count.checked_add(other.count)
         {

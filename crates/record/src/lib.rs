@@ -74,6 +74,7 @@
 
 mod bucket;
 mod clock;
+mod copier;
 mod error;
 mod histogram;
 mod json;

@@ -9,11 +9,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::runs::RunsWriter;
+use crate::copier::Copier;
 use crate::shard::{PageBudget, SeriesId, Shard};
-use crate::slowest::{CompactId, SlowRequest, Slowest};
+use crate::slowest::{CompactId, SlowRequest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
-use crate::totals::Totals;
 use crate::{Histogram, Milestone, SeriesKey, reserved};
 
 /// Bounds on the memory of a [`Recorder`].
@@ -254,24 +253,11 @@ impl Recorder {
         let tables = lock(&self.0.tables).of(experiment);
         let shards = self.shards();
 
-        let mut series = BTreeMap::new();
-        let mut slowest = BTreeMap::new();
-        let (mut totals, mut writer) = (Totals::default(), RunsWriter::default());
+        let mut copier = Copier::new(&shards);
         for (id, key) in tables.series {
-            let mut slow = Slowest::default();
-            for shard in &shards {
-                shard.copy_into(id, &mut totals, &mut slow);
-            }
-            let histogram = totals.take_histogram(&mut writer);
-            if histogram.count() == 0 {
-                continue;
-            }
-            if !slow.is_empty() {
-                slowest.insert(key.clone(), slow.into_list());
-            }
-            series.insert(key, histogram);
+            copier.copy(id, key);
         }
-
+        let (series, slowest) = copier.finish();
         let ended = ended(&series);
 
         // After the series: whoever saw a request end also sees that it started.

@@ -14,21 +14,39 @@
 //!
 //! Octaves ascend. Equal buckets have equal bytes.
 
+use std::ops::Range;
+use std::sync::Arc;
+use std::{fmt, mem};
+
 use crate::Bucket;
 use crate::layout::{self, BUCKETS, PAGE_BUCKETS, PAGES};
 
 /// Ascending buckets of the layout of this crate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// All series of a snapshot share one allocation, which lives as long as one of them.
+#[derive(Clone, Default)]
 pub(crate) struct Runs {
-    bytes: Box<[u8]>,
-    buckets: u32,
+    shared: Arc<Vec<u8>>,
+    range: Range<usize>,
+    buckets: usize,
 }
 
-/// Puts [`Runs`] together, octave by octave. It can be used again, which saves its memory.
+/// Puts bytes together: of one histogram after the other, of each octave by octave.
 #[derive(Debug, Default)]
 pub(crate) struct RunsWriter {
     bytes: Vec<u8>,
-    buckets: u32,
+    start: usize,
+    buckets: usize,
+    count: u64,
+}
+
+/// What was written of one histogram.
+#[derive(Debug)]
+pub(crate) struct Written {
+    range: Range<usize>,
+    buckets: usize,
+    /// The sum of its counts.
+    pub(crate) count: u64,
 }
 
 /// Iterates over the buckets of [`Runs`].
@@ -57,18 +75,19 @@ const HEADER: usize = 3;
 type Page = [u64; PAGE_BUCKETS];
 
 impl RunsWriter {
-    /// Adds an octave, above all that were added before; nothing when all of it is empty.
-    pub(crate) fn octave(&mut self, octave: usize, page: &Page) {
-        let (mut offsets, mut counts) = ([0; PAGE_BUCKETS], [0; PAGE_BUCKETS]);
+    /// Adds the counts of an octave, above all that were added before; nothing when all are 0.
+    #[inline]
+    pub(crate) fn octave(&mut self, octave: usize, counts: impl Iterator<Item = u64>) {
+        let (mut offsets, mut filled_counts) = ([0; PAGE_BUCKETS], [0; PAGE_BUCKETS]);
         let mut filled = 0;
         // Empty buckets are scattered over an octave, so a branch for each of them would be
         // mispredicted: each is written, and the next one over it if it was empty.
-        for (offset, &count) in page.iter().enumerate() {
+        for (offset, count) in (0..PAGE_BUCKETS).zip(counts) {
             offsets[filled % PAGE_BUCKETS] = offset as u8;
-            counts[filled % PAGE_BUCKETS] = count;
+            filled_counts[filled % PAGE_BUCKETS] = count;
             filled += usize::from(count > 0);
         }
-        self.run(octave, &offsets[..filled], &counts[..filled]);
+        self.run(octave, &offsets[..filled], &filled_counts[..filled]);
     }
 
     /// Adds an octave as one bucket.
@@ -87,7 +106,8 @@ impl RunsWriter {
         }
         let bits = counts.iter().fold(0, |bits, count| bits | count);
         let width = (bits.ilog2() / 8 + 1).next_power_of_two();
-        self.buckets += offsets.len() as u32;
+        self.buckets += offsets.len();
+        self.count = counts.iter().fold(self.count, |sum, &count| sum.saturating_add(count));
         self.bytes.extend_from_slice(&[octave as u8, offsets.len() as u8, width as u8]);
         self.bytes.extend_from_slice(offsets);
         let counts = counts.iter();
@@ -101,19 +121,32 @@ impl RunsWriter {
 
     fn copy(&mut self, run: Run<'_>) {
         self.bytes.extend_from_slice(run.bytes);
-        self.buckets += run.offsets.len() as u32;
+        self.buckets += run.offsets.len();
     }
 
-    /// What was added since the last time.
-    pub(crate) fn take(&mut self) -> Runs {
-        let runs = Runs { bytes: self.bytes.as_slice().into(), buckets: self.buckets };
-        self.bytes.clear();
-        self.buckets = 0;
-        runs
+    /// Ends a histogram; what is added from now on belongs to the next one.
+    pub(crate) fn end(&mut self) -> Written {
+        let range = mem::replace(&mut self.start, self.bytes.len())..self.bytes.len();
+        Written { range, buckets: mem::take(&mut self.buckets), count: mem::take(&mut self.count) }
+    }
+
+    /// What was written, to be shared by all of its histograms.
+    pub(crate) fn into_shared(self) -> Arc<Vec<u8>> {
+        Arc::new(self.bytes)
+    }
+
+    fn into_runs(mut self) -> Runs {
+        let written = self.end();
+        self.bytes.shrink_to_fit();
+        Runs::new(&self.into_shared(), written)
     }
 }
 
 impl Runs {
+    pub(crate) fn new(shared: &Arc<Vec<u8>>, written: Written) -> Self {
+        Self { shared: Arc::clone(shared), range: written.range, buckets: written.buckets }
+    }
+
     /// `None` when a bucket is not of this layout. The buckets ascend and hold something.
     pub(crate) fn of_buckets(buckets: &[Bucket]) -> Option<Self> {
         let mut writer = RunsWriter::default();
@@ -123,7 +156,7 @@ impl Runs {
             let index = layout::index_of(lower);
             let octave = index / PAGE_BUCKETS;
             if let Some(before) = filling.take_if(|filling| *filling != octave) {
-                writer.octave(before, &page);
+                writer.octave(before, page.into_iter());
                 page = [0; PAGE_BUCKETS];
             }
             if layout::bounds_of(index) == (lower, upper) {
@@ -140,24 +173,24 @@ impl Runs {
             }
         }
         if let Some(octave) = filling {
-            writer.octave(octave, &page);
+            writer.octave(octave, page.into_iter());
         }
-        Some(writer.take())
+        Some(writer.into_runs())
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.buckets as usize
+        self.buckets
     }
 
     pub(crate) fn iter(&self) -> RunsIter<'_> {
-        RunsIter { current: None, rest: &self.bytes, left: self.len() }
+        RunsIter { current: None, rest: self.bytes(), left: self.len() }
     }
 
     /// Both together, where their counts together are known to fit 64 bits. An octave that is one
     /// bucket in either is one in both.
     pub(crate) fn merge(&self, other: &Self) -> Self {
         let mut writer = RunsWriter::default();
-        writer.bytes.reserve(self.bytes.len() + other.bytes.len());
+        writer.bytes.reserve(self.bytes().len() + other.bytes().len());
         let (mut ours, mut theirs) = (self.runs().peekable(), other.runs().peekable());
         loop {
             match (ours.peek().copied(), theirs.peek().copied()) {
@@ -167,7 +200,7 @@ impl Runs {
                     } else {
                         let mut page = a.page();
                         b.each(|offset, count| page[offset] += count);
-                        writer.octave(a.octave, &page);
+                        writer.octave(a.octave, page.into_iter());
                     }
                     ours.next();
                     theirs.next();
@@ -180,7 +213,7 @@ impl Runs {
                     writer.copy(b);
                     theirs.next();
                 }
-                (_, None) => return writer.take(),
+                (_, None) => return writer.into_runs(),
             }
         }
     }
@@ -212,15 +245,33 @@ impl Runs {
                 if missing {
                     return None;
                 }
-                writer.octave(now.octave, &page);
+                writer.octave(now.octave, page.into_iter());
             }
         }
-        before.next().is_none().then(|| writer.take())
+        before.next().is_none().then(|| writer.into_runs())
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.shared[self.range.clone()]
     }
 
     fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let mut rest = &*self.bytes;
+        let mut rest = self.bytes();
         std::iter::from_fn(move || Run::split_off(&mut rest))
+    }
+}
+
+impl PartialEq for Runs {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Runs {}
+
+impl fmt::Debug for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
