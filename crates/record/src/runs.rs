@@ -107,7 +107,12 @@ impl RunsWriter {
         let bits = counts.iter().fold(0, |bits, count| bits | count);
         let width = (bits.ilog2() / 8 + 1).next_power_of_two();
         self.buckets += offsets.len();
-        self.count = counts.iter().fold(self.count, |sum, &count| sum.saturating_add(count));
+        // As many counts as an octave has cannot overflow below 2⁵⁶; a sum that may has a branch.
+        self.count = if bits >> 56 == 0 {
+            self.count.saturating_add(counts.iter().sum())
+        } else {
+            counts.iter().fold(self.count, |sum, &count| sum.saturating_add(count))
+        };
         self.bytes.extend_from_slice(&[octave as u8, offsets.len() as u8, width as u8]);
         self.bytes.extend_from_slice(offsets);
         let counts = counts.iter();
