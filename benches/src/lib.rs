@@ -15,6 +15,7 @@ pub mod memory;
 pub mod rounds;
 pub mod scaling;
 pub mod scraping;
+pub mod snapshots;
 pub mod table;
 pub mod tables;
 pub mod target;
