@@ -29,7 +29,7 @@ pub(super) const ID_BYTES: usize = 36;
 /// The request ID that every request carries.
 pub(super) const ID: &[u8; ID_BYTES] = b"0192d1e4-7c1a-7b3e-9f58-3a1c5d2e4b60";
 /// The header that carries it.
-pub(super) const ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A service under measurement.
 pub struct Case {
@@ -84,7 +84,7 @@ impl Template {
             (header::USER_AGENT, "bench/1"),
             (header::ACCEPT, "*/*"),
             (header::ACCEPT_ENCODING, "gzip"),
-            (ID_HEADER, str::from_utf8(ID).expect("the ID is ASCII")),
+            (ID_HEADER.clone(), str::from_utf8(ID).expect("the ID is ASCII")),
         ];
         Self {
             uri: Uri::from_static(PATHS[route % PATHS.len()]),
