@@ -16,6 +16,7 @@ pub mod rounds;
 pub mod scaling;
 pub mod scraping;
 pub mod snapshots;
+pub mod span;
 pub mod table;
 pub mod tables;
 pub mod target;

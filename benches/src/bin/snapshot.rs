@@ -50,7 +50,7 @@ fn main() {
         scraped.alone_ns,
         scraped.scraped_ns,
         scraped.snapshots,
-        scraped.factor(),
+        scraped.factor().unwrap_or(f64::NAN),
     );
 }
 
