@@ -15,6 +15,8 @@ pub mod memory;
 pub mod rounds;
 pub mod scaling;
 pub mod scraping;
+pub mod snapshots;
+pub mod span;
 pub mod table;
 pub mod tables;
 pub mod target;

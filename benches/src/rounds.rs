@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock;
+use crate::span::Span;
 
 /// Work for a thread of its own: repeats what it does so many times.
 pub type Work = Box<dyn FnMut(u64) + Send>;
@@ -21,23 +22,26 @@ pub struct Scaling {
 }
 
 impl Scaling {
-    /// Twice the work per thread: 2 is perfect. `None` when the machine was too busy to ever let
-    /// two threads work at the same time.
+    /// Twice the work per thread: 2 is perfect. `None` when the machine was too busy to let two
+    /// threads work undisturbed at the same time.
     pub fn factor(self) -> Option<f64> {
-        (self.kept_rounds > 0).then(|| 2.0 * self.alone_ns / self.together_ns)
+        (self.kept_rounds >= ENOUGH).then(|| 2.0 * self.alone_ns / self.together_ns)
     }
 }
 
 /// Length of a round. Short, so that many of them run undisturbed on a busy machine.
-const ROUND: Duration = Duration::from_millis(2);
+const ROUND: Duration = Duration::from_micros(400);
 /// Share of the longer thread's time during which both must have worked.
 const OVERLAP: f64 = 0.95;
+/// Undisturbed rounds without which nothing is said.
+const ENOUGH: usize = 8;
 
 /// Measures two pieces of work, each alone and both together, in so many rounds.
 ///
-/// A round together counts only when the two threads worked at the same time. The lower quartile of
-/// the rounds stands for all of them: whatever else the machine does can only slow a round down,
-/// while the very best round may be a lucky one, in which the two happened not to meet.
+/// A round counts only when nothing else took the processor away, and one together only when the
+/// two threads worked at the same time. The lower quartile of the rounds stands for all of them:
+/// whatever else the machine does can only slow a round down, while the very best round may be a
+/// lucky one, in which the two happened not to meet.
 ///
 /// # Panics
 ///
@@ -51,11 +55,12 @@ pub fn scaling(rounds: usize, make: impl Fn(usize) -> Work) -> Scaling {
         (run(&mut first, 0, count, rounds, &meeting), other.join().expect("work does not panic"))
     });
     let per_repetition = |took: Duration| took.as_secs_f64() * 1e9 / count as f64;
-    let alone = a.alone.iter().chain(&b.alone).map(|span| per_repetition(span.length()));
+    let alone = a.alone.iter().chain(&b.alone).filter(|span| span.is_undisturbed());
+    let alone = alone.map(|span| per_repetition(span.length()));
     let together = a.together.iter().zip(&b.together).filter_map(|(a, b)| {
         let (longer, sum) = (a.length().max(b.length()), a.length() + b.length());
-        let kept = a.shared(*b).as_secs_f64() >= OVERLAP * longer.as_secs_f64();
-        kept.then(|| per_repetition(sum / 2))
+        let overlap = a.shared(*b).as_secs_f64() >= OVERLAP * longer.as_secs_f64();
+        (overlap && a.is_undisturbed() && b.is_undisturbed()).then(|| per_repetition(sum / 2))
     });
     let together: Vec<_> = together.collect();
     Scaling {
@@ -69,26 +74,6 @@ pub fn scaling(rounds: usize, make: impl Fn(usize) -> Work) -> Scaling {
 pub(crate) fn lower_quartile(mut times: Vec<f64>) -> f64 {
     times.sort_unstable_by(f64::total_cmp);
     times.get(times.len() / 4).copied().unwrap_or(f64::INFINITY)
-}
-
-/// When a piece of work started and ended.
-#[derive(Clone, Copy)]
-struct Span(Instant, Instant);
-
-impl Span {
-    fn of(run: impl FnOnce()) -> Self {
-        let start = clock::now();
-        run();
-        Self(start, clock::now())
-    }
-
-    fn length(self) -> Duration {
-        self.1.duration_since(self.0)
-    }
-
-    fn shared(self, other: Self) -> Duration {
-        self.1.min(other.1).saturating_duration_since(self.0.max(other.0))
-    }
 }
 
 /// What one thread measured.

@@ -6,8 +6,8 @@ use std::thread;
 
 use jiff::Timestamp;
 
-use crate::clock;
 use crate::rounds::lower_quartile;
+use crate::span::Span;
 use crate::tables::{LogNormal, Tables};
 
 const SERIES: usize = 1_000;
@@ -29,14 +29,14 @@ pub struct Scraping {
 }
 
 impl Scraping {
-    /// How much dearer recording becomes.
-    pub fn factor(self) -> f64 {
-        self.scraped_ns / self.alone_ns
+    /// How much dearer recording becomes; `None` when the machine was too busy to tell.
+    pub fn factor(self) -> Option<f64> {
+        Some(self.scraped_ns / self.alone_ns).filter(|factor| factor.is_finite())
     }
 }
 
-/// Records in so many rounds of both kinds, and takes the lower quartile of each: what else the
-/// machine does can only slow a batch down.
+/// Records in so many rounds of both kinds, and takes the lower quartile of each, of the batches
+/// that nothing else interrupted: what else the machine does can only slow a batch down.
 ///
 /// # Panics
 ///
@@ -73,9 +73,11 @@ pub fn scraping(rounds: usize) -> Scraping {
                 thread::yield_now();
             }
             for _ in 0..BATCHES {
-                let took = clock::time(|| record(&tables, &latencies));
+                let span = Span::of(|| record(&tables, &latencies));
                 let times = if scrape { &mut scraped } else { &mut alone };
-                times.push(took.as_secs_f64() * 1e9 / BATCH as f64);
+                if span.is_undisturbed() {
+                    times.push(span.length().as_secs_f64() * 1e9 / BATCH as f64);
+                }
             }
         }
         done.store(true, SeqCst);

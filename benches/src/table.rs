@@ -3,7 +3,7 @@
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
-use crate::target::Target;
+use crate::target::{Target, Unmeasured};
 
 /// A Markdown table whose columns beyond the first are aligned to the right.
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -20,15 +20,21 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
 
 /// Targets beside what was measured.
 pub fn targets(targets: &[Target]) -> String {
-    let verdict = |target: &Target| match (target.passes(), target.reaches_aim()) {
-        (false, _) => "FAILS",
-        (true, false) => "holds",
-        (true, true) => "holds, aim reached",
+    let verdict = |target: &Target| match (target.measured, target.passes()) {
+        (Err(_), true) => "not told",
+        (_, false) => "FAILS",
+        (Ok(_), true) if target.aim.is_some() && target.reaches_aim() => "holds, aim reached",
+        (Ok(_), true) => "holds",
+    };
+    let measured = |target: &Target| match target.measured {
+        Ok(value) => number(value),
+        Err(Unmeasured::NoCase) => "not measured".to_owned(),
+        Err(Unmeasured::Busy) => "machine too busy".to_owned(),
     };
     let rows = targets.iter().map(|target| {
         vec![
             target.name.clone(),
-            target.measured.map_or_else(|| "not measured".to_owned(), number),
+            measured(target),
             target.gate.to_string(),
             target.aim.map_or_else(String::new, |aim| aim.to_string()),
             verdict(target).to_owned(),

@@ -383,6 +383,9 @@ async fn failed_cancelled_and_panicked_requests_are_counted_with_their_time() {
     assert_eq!((of(Outcome::Failed), of(Outcome::Panicked), of(Outcome::Cancelled)), (1, 1, 1));
     let (_, cancelled) =
         snapshot.series.iter().find(|(key, _)| key.outcome == Outcome::Cancelled).unwrap();
-    assert!(cancelled.buckets()[0].upper >= 50_000_000, "the elapsed time is kept");
+    assert!(
+        cancelled.buckets().iter().next().unwrap().upper >= 50_000_000,
+        "the elapsed time is kept"
+    );
     assert_books_balance(&snapshot, 3);
 }

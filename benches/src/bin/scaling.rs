@@ -7,7 +7,7 @@ use latency_experiment_benches::{scaling, table};
 #[derive(Parser)]
 struct Arguments {
     /// How many rounds each row has; in each, each thread works alone and both work together.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
 }
 

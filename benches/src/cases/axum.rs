@@ -3,8 +3,9 @@
 use std::hint::black_box;
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::routing::get;
-use latency_experiment::{Config, LatencyExperiment};
+use latency_experiment::{Config, LatencyExperiment, section};
 
 use super::case::{self, Case, ROUTES};
 use super::floor::Floor2Layer;
@@ -15,8 +16,7 @@ use super::ours::{self, Answer};
 /// flags: axum allocates for handlers that are not of size zero.
 pub(super) fn router() -> Router {
     let text = black_box(Answer::Off.text());
-    let handler = move || async move { text };
-    Router::new().route(ROUTES[0], get(handler)).route(ROUTES[1], get(handler))
+    routes(move || async move { text })
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -26,6 +26,15 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("axum/floor2", || case::axum(router().layer(Floor2Layer::new()))),
         Case::new("axum/ours", || ours(ours::config(1))),
         Case::new("axum/ours-extension", || ours(ours::config(1).with_request_extension(true))),
+        Case::new("axum/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
+        Case::new("axum/ours-section", || {
+            let experiment = LatencyExperiment::with_config(ours::config(1));
+            let flags = ours::flags_of(experiment);
+            let handler = move || async move {
+                section("work").time(async { Answer::by(flags).text() }).await
+            };
+            case::axum(routes(handler).layer(experiment))
+        }),
         Case::new("axum/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
             case::axum(consulting(experiment).layer(experiment.layer_with_body()))
@@ -46,6 +55,13 @@ fn ours(config: Config) -> case::Service {
 
 fn consulting(experiment: LatencyExperiment) -> Router {
     let flags = ours::flags_of(experiment);
-    let handler = move || async move { Answer::by(flags).text() };
+    routes(move || async move { Answer::by(flags).text() })
+}
+
+fn routes<H, T>(handler: H) -> Router
+where
+    H: Handler<T, ()> + Copy,
+    T: 'static,
+{
     Router::new().route(ROUTES[0], get(handler)).route(ROUTES[1], get(handler))
 }

@@ -29,7 +29,7 @@ pub(super) const ID_BYTES: usize = 36;
 /// The request ID that every request carries.
 pub(super) const ID: &[u8; ID_BYTES] = b"0192d1e4-7c1a-7b3e-9f58-3a1c5d2e4b60";
 /// The header that carries it.
-pub(super) const ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A service under measurement.
 pub struct Case {
@@ -79,15 +79,19 @@ struct Template {
 
 impl Template {
     fn new(route: usize) -> Self {
+        Self::of(Uri::from_static(PATHS[route % PATHS.len()]))
+    }
+
+    fn of(uri: Uri) -> Self {
         let headers = [
             (header::HOST, "localhost:3000"),
             (header::USER_AGENT, "bench/1"),
             (header::ACCEPT, "*/*"),
             (header::ACCEPT_ENCODING, "gzip"),
-            (ID_HEADER, str::from_utf8(ID).expect("the ID is ASCII")),
+            (ID_HEADER.clone(), str::from_utf8(ID).expect("the ID is ASCII")),
         ];
         Self {
-            uri: Uri::from_static(PATHS[route % PATHS.len()]),
+            uri,
             headers: headers
                 .into_iter()
                 .map(|(name, value)| (name, HeaderValue::from_static(value)))
@@ -118,6 +122,25 @@ where
                 read(complete(service.call(request)));
             }
         })
+    })
+}
+
+/// Requests to a plain service, to so many paths in turn.
+pub(super) fn to_routes<S, B>(mut service: S, routes: usize) -> Requests
+where
+    S: ::tower::Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
+    S: Send + 'static,
+    B: Body,
+{
+    let uri = |route| format!("/route/{route}").parse().expect("it is a path");
+    let templates: Vec<_> = (0..routes).map(|route| Template::of(uri(route))).collect();
+    let mut next = 0;
+    Box::new(move |count| {
+        for _ in 0..count {
+            let request = black_box(templates[next].request(Empty::new()));
+            next = if next + 1 == templates.len() { 0 } else { next + 1 };
+            read(complete(service.call(request)));
+        }
     })
 }
 

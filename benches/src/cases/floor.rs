@@ -129,7 +129,7 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let start = self.tables.clock.raw();
-        let arm = arm_of(black_box(ID));
+        let arm = arm_of(black_box(ID.as_slice()));
         FloorFuture { inner: self.inner.call(request), tables: self.tables, start, arm }
     }
 }

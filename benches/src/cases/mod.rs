@@ -3,6 +3,7 @@
 mod axum;
 mod case;
 mod floor;
+pub mod many;
 mod no_op;
 mod ours;
 #[cfg(feature = "peers")]

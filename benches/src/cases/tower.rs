@@ -6,7 +6,9 @@ use std::future::{Ready, ready};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
-use latency_experiment::{Config, FlagHandle, LatencyExperiment, RequestHead, RouteSource};
+use latency_experiment::{
+    Config, FlagHandle, LatencyExperiment, RequestHead, RouteSource, section,
+};
 use tower::{Layer, service_fn};
 
 use super::case::{self, Case, ROUTES};
@@ -30,6 +32,17 @@ pub(super) fn cases() -> Vec<Case> {
             ours(ours::config(1).with_route_source(RouteSource::function(route_of)))
         }),
         Case::new("tower/ours-extension", || ours(ours::config(1).with_request_extension(true))),
+        Case::new("tower/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
+        Case::new("tower/ours-section", || {
+            let experiment = LatencyExperiment::with_config(ours::config(1));
+            let handler = consulting(ours::flags_of(experiment));
+            case::tower(experiment.layer(service_fn(move |request| {
+                let work = section("work").enter();
+                let answered = handler(request);
+                work.done();
+                answered
+            })))
+        }),
         Case::new("tower/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
             let handler = consulting(ours::flags_of(experiment));
@@ -50,7 +63,7 @@ fn ours(config: Config) -> case::Service {
     case::tower(experiment.layer(service_fn(handler)))
 }
 
-fn consulting(
+pub(super) fn consulting(
     flags: &'static [FlagHandle],
 ) -> impl Fn(Request<Empty<Bytes>>) -> Answered + Clone + Send + Sync + 'static {
     move |_| {

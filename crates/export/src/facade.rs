@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use latency_experiment_record::{
-    Bucket, Experiment, Fingerprint, Histogram, Milestone, SeriesKey, Snapshot,
+    Bucket, Buckets, Experiment, Fingerprint, Histogram, Milestone, SeriesKey, Snapshot,
 };
 use metrics::{Label, Unit};
 
@@ -94,9 +94,9 @@ impl MetricsExporter {
     }
 }
 
-fn push(handle: &metrics::Histogram, buckets: &[Bucket]) {
+fn push(handle: &metrics::Histogram, buckets: Buckets<'_'>) {
     const NS_PER_SECOND: f64 = 1e9;
-    for &Bucket { lower, upper, count } in buckets {
+    for Bucket { lower, upper, count } in buckets {
         // The overflow bucket has no midpoint worth the name: its values are at least its lower bound.
         let midpoint = if upper == u64::MAX { lower } else { lower.midpoint(upper) };
         handle.record_many(

@@ -1,20 +1,12 @@
 //! A histogram that only holds counts.
 
 use std::cmp::Reverse;
+use std::iter;
 
 use crate::Error;
+use crate::bucket::{Bucket, Buckets, Held};
 use crate::layout;
-
-/// A histogram cell: how many values lie in `[lower, upper]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// Smallest value of the bucket, in nanoseconds.
-    pub lower: u64,
-    /// Largest value of the bucket, in nanoseconds; `u64::MAX` in the overflow bucket.
-    pub upper: u64,
-    /// How many values the bucket holds; never 0.
-    pub count: u64,
-}
+use crate::runs::Runs;
 
 /// An immutable histogram: ascending, disjoint buckets with counts above zero, and beside them
 /// the exact sums where they are known.
@@ -23,7 +15,7 @@ pub struct Bucket {
 /// because a document may come from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    buckets: Vec<Bucket>,
+    held: Held,
     count: u64,
     sums: Sums,
 }
@@ -42,6 +34,11 @@ impl Sums {
     pub const ZERO: Self = Self { sum: Some(0), sum_sq: Some(0) };
     /// Nothing is known: moments come from the buckets.
     pub const UNKNOWN: Self = Self { sum: None, sum_sq: None };
+
+    /// The sums of both; what exceeds 128 bits is not known any more.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        self.combine(other, u128::checked_add)
+    }
 
     fn combine(self, other: Self, op: impl Fn(u128, u128) -> Option<u128>) -> Self {
         let both = |a: Option<u128>, b: Option<u128>| op(a?, b?);
@@ -94,12 +91,17 @@ impl Histogram {
                 )
             })?;
         }
-        Ok(Self { buckets, count, sums })
+        Ok(Self { held: Held::new(buckets), count, sums })
+    }
+
+    /// A histogram of buckets whose counts are known to add up to `count`.
+    pub(crate) fn of_runs(runs: Runs, count: u64, sums: Sums) -> Self {
+        Self { held: Held::Runs(runs), count, sums }
     }
 
     /// The buckets that hold anything, ascending.
-    pub fn buckets(&self) -> &[Bucket] {
-        &self.buckets
+    pub fn buckets(&self) -> Buckets<'_> {
+        Buckets(&self.held)
     }
 
     /// How many values are held: the sum of the bucket counts.
@@ -117,11 +119,15 @@ impl Histogram {
     /// the finer ones become part of the wide one. Fails when buckets overlap in any other way, or
     /// when a count exceeds `u64`.
     pub fn merge(&self, other: &Self) -> Result<Self, Error> {
-        let mut both: Vec<Bucket> = self.buckets.iter().chain(&other.buckets).copied().collect();
-        // Wide before fine where they start together.
-        both.sort_unstable_by_key(|bucket| (bucket.lower, Reverse(bucket.upper)));
-        let mut merged = Vec::<Bucket>::with_capacity(self.buckets.len().max(other.buckets.len()));
-        for bucket in both {
+        let sums = self.sums.plus(other.sums);
+        if let (Held::Runs(ours), Held::Runs(theirs)) = (&self.held, &other.held)
+            && let Some(count) = self.count.checked_add(other.count)
+        {
+            return Ok(Self::of_runs(ours.merge(theirs), count, sums));
+        }
+        let mut merged =
+            Vec::<Bucket>::with_capacity(self.buckets().len().max(other.buckets().len()));
+        for bucket in in_order(self.buckets(), other.buckets()) {
             match merged.last_mut().filter(|last| bucket.lower <= last.upper) {
                 Some(last) if bucket.upper <= last.upper => {
                     last.count = last.count.checked_add(bucket.count).ok_or_else(|| {
@@ -146,16 +152,21 @@ impl Histogram {
                 None => merged.push(bucket),
             }
         }
-        Self::try_new(merged, self.sums.combine(other.sums, u128::checked_add))
-            .map_err(|error| Error::mismatch("buckets", error.to_string()))
+        Self::try_new(merged, sums).map_err(|error| Error::mismatch("buckets", error.to_string()))
     }
 
     /// What was recorded after `earlier`, an earlier state of this same histogram. Fails when
     /// `earlier` holds something that this histogram does not.
     pub fn subtract(&self, earlier: &Self) -> Result<Self, Error> {
-        let mut before = earlier.buckets.iter().peekable();
+        let sums = self.sums.combine(earlier.sums, u128::checked_sub);
+        if let (Held::Runs(now), Held::Runs(before)) = (&self.held, &earlier.held)
+            && let Some(left) = now.subtract(before)
+        {
+            return Ok(Self::of_runs(left, self.count - earlier.count, sums));
+        }
+        let mut before = earlier.buckets().iter().peekable();
         let mut left = Vec::new();
-        for bucket in &self.buckets {
+        for bucket in self.buckets() {
             let mut count = bucket.count;
             // An octave may have become one wide bucket since then.
             while let Some(known) =
@@ -169,7 +180,7 @@ impl Histogram {
                 })?;
             }
             if count > 0 {
-                left.push(Bucket { count, ..*bucket });
+                left.push(Bucket { count, ..bucket });
             }
         }
         if let Some(missing) = before.next() {
@@ -181,7 +192,7 @@ impl Histogram {
                 ),
             ));
         }
-        Self::try_new(left, self.sums.combine(earlier.sums, u128::checked_sub))
+        Self::try_new(left, sums)
     }
 
     /// The same counts in a [`hdrhistogram::Histogram`] at two significant digits, which has the
@@ -191,7 +202,7 @@ impl Histogram {
     /// entered at its lower bound, 68.7 s, because their size is not known.
     pub fn to_hdr(&self) -> hdrhistogram::Histogram<u64> {
         let mut hdr = new_hdr();
-        for bucket in &self.buckets {
+        for bucket in self.buckets() {
             let value = if bucket.upper == u64::MAX {
                 bucket.lower
             } else {
@@ -201,6 +212,17 @@ impl Histogram {
         }
         hdr
     }
+}
+
+/// The buckets of two histograms, ascending, and wide before fine where they start together.
+fn in_order<'a>(a: Buckets<'a>, b: Buckets<'a>) -> impl Iterator<Item = Bucket> + 'a {
+    let key = |bucket: &Bucket| (bucket.lower, Reverse(bucket.upper));
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    iter::from_fn(move || match (a.peek(), b.peek()) {
+        (Some(first), Some(second)) if key(second) < key(first) => b.next(),
+        (None, _) => b.next(),
+        _ => a.next(),
+    })
 }
 
 /// Covers the layout and, at its very end, the lower bound of the overflow bucket.

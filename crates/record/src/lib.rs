@@ -71,12 +71,15 @@
 //! Documents and merges fail with [`Error`], which names place, value and rule. Recording never
 //! fails and never panics.
 
+mod bucket;
 mod clock;
+mod copier;
 mod error;
 mod histogram;
 mod json;
 mod layout;
 mod recorder;
+mod runs;
 mod segments;
 mod series;
 mod shard;
@@ -84,9 +87,10 @@ mod slowest;
 mod snapshot;
 mod totals;
 
+pub use bucket::{Bucket, Buckets, BucketsIter};
 pub use clock::Clock;
 pub use error::Error;
-pub use histogram::{Bucket, Histogram, Sums};
+pub use histogram::{Histogram, Sums};
 pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
 };

@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
+use crate::copier::Copier;
 use crate::shard::{PageBudget, SeriesId, Shard};
-use crate::slowest::{CompactId, SlowRequest, Slowest};
+use crate::slowest::{CompactId, SlowRequest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
-use crate::totals::Totals;
-use crate::{Milestone, SeriesKey, reserved};
+use crate::{Histogram, Milestone, SeriesKey, reserved};
 
 /// Bounds on the memory of a [`Recorder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,29 +275,12 @@ impl Recorder {
         let tables = lock(&self.0.tables).of(experiment);
         let shards = self.shards();
 
-        let mut series = BTreeMap::new();
-        let mut slowest = BTreeMap::new();
-        let mut ended = BTreeMap::<(String, String), u64>::new();
-        let mut totals = Totals::default();
+        let mut copier = Copier::new(&shards);
         for (id, key) in tables.series {
-            totals.clear();
-            let mut slow = Slowest::default();
-            for shard in &shards {
-                shard.copy_into(id, &mut totals, &mut slow);
-            }
-            let histogram = totals.to_histogram();
-            if histogram.count() == 0 {
-                continue;
-            }
-            if key.milestone == Milestone::Latency {
-                let place = (key.route.clone(), key.arm.clone());
-                *ended.entry(place).or_default() += histogram.count();
-            }
-            if !slow.is_empty() {
-                slowest.insert(key.clone(), slow.into_list());
-            }
-            series.insert(key, histogram);
+            copier.copy(id, key);
         }
+        let (series, slowest) = copier.finish();
+        let ended = ended(&series);
 
         // After the series: whoever saw a request end also sees that it started.
         let total = |counter| {
@@ -322,7 +305,8 @@ impl Recorder {
                     continue;
                 }
                 let place = (route.clone(), name.clone());
-                let ended = ended.get(&place).copied().unwrap_or(0);
+                let found = ended.binary_search_by_key(&(&*name, &**route), |&(place, _)| place);
+                let ended = found.map_or(0, |position| ended[position].1);
                 let counts = RouteCounts { started, in_flight: started.saturating_sub(ended) };
                 *counters.started.entry(name.clone()).or_default() += counts.started;
                 *counters.in_flight.entry(name.clone()).or_default() += counts.in_flight;
@@ -505,6 +489,21 @@ impl Drop for Local {
             lock(&recorder.0.shards).free.push(shard);
         }
     }
+}
+
+/// How many requests ended, by arm and route, in this order.
+fn ended(series: &BTreeMap<SeriesKey, Histogram>) -> Vec<((&str, &str), u64)> {
+    let mut ended = Vec::<((&str, &str), u64)>::new();
+    let latencies = series.iter().filter(|(key, _)| key.milestone == Milestone::Latency);
+    for (key, histogram) in latencies {
+        let place = (&*key.arm, &*key.route);
+        // Series are ordered by arm and route first.
+        match ended.last_mut() {
+            Some((last, count)) if *last == place => *count += histogram.count(),
+            _ => ended.push((place, histogram.count())),
+        }
+    }
+    ended
 }
 
 /// Names this process: random, so that snapshots of two starts are told apart.

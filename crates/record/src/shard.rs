@@ -10,12 +10,14 @@
 //! snapshot holds while it copies the series: a count is in one of the two places, never in both.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::Sums;
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
 use crate::segments::Segments;
 use crate::slowest::{SlowRequest, Slowest};
@@ -53,6 +55,8 @@ pub(crate) struct Shard {
 
 const CHUNK_PAGES: usize = 16;
 const LINE_COUNTERS: usize = 8;
+/// Cells of a page per cache line.
+const LINE_CELLS: usize = 16;
 /// The low 32 bits.
 const LOW: u64 = u32::MAX as u64;
 
@@ -71,6 +75,15 @@ struct Cells {
     slow_ns: AtomicU64,
     /// Counts per octave, once the page budget is spent.
     coarse: OnceLock<Box<[AtomicU64; PAGES]>>,
+}
+
+/// What a shard knows of a series, while nothing of it can be spilled.
+pub(crate) struct Reading<'a> {
+    series: SeriesId,
+    cells: &'a Cells,
+    pages: [Option<&'a Page>; PAGES],
+    spill: MutexGuard<'a, HashMap<u32, Totals>>,
+    slowest: Slowest,
 }
 
 #[repr(align(64))]
@@ -226,33 +239,57 @@ impl Shard {
         }
     }
 
-    /// Adds what this shard knows of a series. Any thread may call it at any time.
-    pub(crate) fn copy_into(&self, series: SeriesId, totals: &mut Totals, slowest: &mut Slowest) {
-        let kept = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
-        slowest.extend(kept.get(&series.0).into_iter().flat_map(Slowest::iter).cloned());
-        drop(kept);
+    /// What this shard knows of a series, if anything. Any thread may call it at any time; nothing
+    /// is spilled until the reading is dropped.
+    pub(crate) fn read(&self, series: SeriesId) -> Option<Reading<'_>> {
+        // Whatever is kept of a series elsewhere, it has cells.
+        let cells = self.series.get(series.0 as usize)?;
+        // Before the cells: whoever is among the slowest is in the buckets, too.
+        let slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
+        let slowest = slowest.get(&series.0).cloned().unwrap_or_default();
         let spill = self.lock_spill();
-        if let Some(spilled) = spill.get(&series.0) {
-            totals.add(spilled);
-        }
-        let Some(cells) = self.series.get(series.0 as usize) else { return };
-        for (octave, number) in cells.pages.iter().enumerate() {
-            let Some(index) = number.load(Acquire).checked_sub(1) else { continue };
-            let Some(page) = self.page_at(index as usize) else { continue };
-            totals.add_page(octave, page.0.iter().map(|cell| cell.load(Acquire).into()));
-        }
-        if let Some(coarse) = cells.coarse.get() {
-            for (octave, count) in coarse.iter().enumerate() {
-                totals.add_coarse(octave, count.load(Acquire));
-            }
-        }
-        let (sum, sum_sq) = cells.sums(Acquire);
-        totals.add_sums(sum, Some(sum_sq));
+        let pages = cells.pages.each_ref().map(|number| {
+            let index = number.load(Acquire).checked_sub(1)?;
+            self.page_at(index as usize)
+        });
+        Some(Reading { series, cells, pages, spill, slowest })
     }
 
     fn lock_spill(&self) -> MutexGuard<'_, HashMap<u32, Totals>> {
         // No code below the lock can panic half-way through an update.
         self.spill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading<'_> {
+    /// Asks for all of the pages. They are far from each other, and reading them one cache line
+    /// after the other would mean to wait for memory each time; so the lines arrive together.
+    pub(crate) fn touch(&self) {
+        let lines = self.pages.iter().flatten().flat_map(|page| page.0.iter().step_by(LINE_CELLS));
+        black_box(lines.fold(0u32, |sum, cell| sum.wrapping_add(cell.load(Relaxed))));
+    }
+
+    /// The counts of an octave, unless it was never touched.
+    pub(crate) fn page(&self, octave: usize) -> Option<impl Iterator<Item = u64>> {
+        self.pages[octave].map(|page| page.0.iter().map(|cell| cell.load(Acquire).into()))
+    }
+
+    /// What was counted with one bucket for all of an octave.
+    pub(crate) fn coarse(&self, octave: usize) -> u64 {
+        self.cells.coarse.get().map_or(0, |coarse| coarse[octave].load(Acquire))
+    }
+
+    /// What did not fit the cells.
+    pub(crate) fn spilled(&self) -> Option<&Totals> {
+        self.spill.get(&self.series.0)
+    }
+
+    /// Ends the reading with the sums, which may lead the counts but never lag, and the slowest.
+    pub(crate) fn end(self) -> (Sums, Slowest) {
+        let (sum, sum_sq) = self.cells.sums(Acquire);
+        let cells = Sums { sum: Some(sum), sum_sq: Some(sum_sq) };
+        let sums = self.spilled().map_or(cells, |spilled| cells.plus(spilled.sums()));
+        (sums, self.slowest)
     }
 }
 

@@ -89,10 +89,6 @@ impl Slowest {
         self.0.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &SlowRequest> {
-        self.0.iter()
-    }
-
     pub(crate) fn into_list(self) -> Vec<SlowRequest> {
         self.0
     }
