@@ -79,6 +79,7 @@ impl ValidFlag {
         self.decide(request_id, attributes)
     }
 
+    #[inline(never)]
     fn decide(&self, request_id: &[u8], attributes: &impl Attributes) -> Assignment {
         if !self.enabled {
             return self.control_because(Reason::Disabled);

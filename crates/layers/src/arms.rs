@@ -73,27 +73,27 @@ impl FlagArm {
 
 impl Arms {
     /// What `arm_of` says for each of these flags.
-    #[inline]
     pub(crate) fn new<'a>(
         flags: impl Iterator<Item = &'a ValidFlag>,
         mut arm_of: impl FnMut(&'a ValidFlag) -> FlagArm,
     ) -> Self {
         let mut arms = Self::default();
-        for (arm, flag) in arms.0.iter_mut().zip(flags) {
-            *arm = arm_of(flag);
+        for (flag, definition) in flags.enumerate() {
+            arms.set(flag, arm_of(definition));
         }
         arms
     }
 
     #[inline]
-    pub(crate) fn of(&self, flag: usize) -> FlagArm {
-        self.0[flag]
+    pub(crate) fn set(&mut self, flag: usize, arm: FlagArm) {
+        self.0[flag % MAX_FLAGS] = arm;
     }
 
-    /// One for each possible flag, in the order of the flags.
+    /// The arm of the flag at this position, below [`MAX_FLAGS`].
     #[inline]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = FlagArm> {
-        self.0.iter().copied()
+    pub(crate) fn of(&self, flag: usize) -> FlagArm {
+        // The remainder is the position itself, and spares a check.
+        self.0[flag % MAX_FLAGS]
     }
 }
 

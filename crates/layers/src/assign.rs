@@ -9,10 +9,9 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::assignments::Assignments;
 use crate::core::Core;
 use crate::head::RequestHead;
-use crate::scope::{self, Scope};
+use crate::scope::{self, More, Scope};
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that assigns.
 ///
@@ -85,20 +84,12 @@ impl<S> AssignService<S> {
         }
         let revision = self.core.revisions.current();
         let id = self.core.request_ids.identify(head);
-        let arms = Core::assign(revision, &id, head);
-        self.core.count_assigned(revision.tables.epochs, &arms);
-        let scope = Scope::new(self.core, id, arms, revision.tables.routes.unmatched, None);
-        tell(&scope, request);
+        let arms = self.core.assign(revision, &id, head.headers);
+        let (words, sent) = id.into_parts();
+        let unmatched = revision.tables.routes.unmatched;
+        let scope = Scope::new(self.core, words, arms, unmatched, More::new(sent, None));
+        scope.tell_request(request);
         Some(scope)
-    }
-}
-
-/// Adds to the request what code below the layer was promised.
-#[inline]
-pub(crate) fn tell<B>(scope: &Scope, request: &mut Request<B>) {
-    scope.core.request_ids.tell_request(scope, request.headers_mut());
-    if scope.core.request_extension {
-        request.extensions_mut().insert(Assignments::of(scope));
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 
+use http::HeaderMap;
 use latency_experiment_record::Recorder;
 
 use crate::arms::{Arms, FlagArm};
 use crate::clock::AnyClock;
-use crate::head::RequestHead;
+use crate::head::{Headers, RequestHead};
 use crate::request_id::RequestId;
 use crate::request_ids::IdSource;
-use crate::revision::{FlagEpoch, Revision, Revisions};
+use crate::revision::{Revision, Revisions};
 use crate::route::RouteSource;
 use crate::route_table::Route;
 use crate::size::SizeClasses;
@@ -20,6 +21,9 @@ use crate::unrouted::Unrouted;
 pub(crate) type Filter = Box<dyn Fn(RequestHead<'_>) -> bool + Send + Sync>;
 
 pub(crate) struct Core {
+    /// Nothing is configured that asks for more than to assign, time and record each request: what
+    /// the request path needs to know of all the options below that are off by default.
+    pub(crate) plain: bool,
     pub(crate) revisions: Revisions,
     pub(crate) recorder: Recorder,
     pub(crate) clock: AnyClock,
@@ -46,54 +50,66 @@ impl Core {
     }
 
     /// Whether the request takes part at all.
-    #[inline]
     pub(crate) fn takes_part(&self, head: RequestHead<'_>) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter(head))
     }
 
-    /// Evaluates all flags for a request.
-    #[inline]
-    pub(crate) fn assign(revision: &Revision, id: &RequestId, head: RequestHead<'_>) -> Arms {
-        id.with_text(|text| {
-            let flags = revision.flags.iter().map(|(_, flag)| flag);
-            Arms::new(flags, |flag| FlagArm::of(flag, flag.evaluate(text, &head)))
-        })
-    }
-
-    /// Counts, for every flag, that a request was assigned by a layer that starts no clock.
-    pub(crate) fn count_assigned(&self, epochs: &[FlagEpoch], arms: &Arms) {
+    /// Evaluates all flags for a request that only an [`AssignLayer`](crate::AssignLayer) sees, and
+    /// counts that it was assigned.
+    pub(crate) fn assign(&self, revision: &Revision, id: &RequestId, headers: &HeaderMap) -> Arms {
+        let flags = revision.flags.iter().map(|(_, flag)| flag);
+        let arms = id.with_text(|text| {
+            Arms::new(flags, |flag| FlagArm::of(flag, flag.evaluate(text, &Headers(headers))))
+        });
         self.recorder.write(|writer| {
-            for (arm, epoch) in arms.iter().zip(epochs) {
-                writer.assigned(epoch.assigned, arm.arm());
+            for (flag, epoch) in revision.tables.epochs.iter().enumerate() {
+                writer.assigned(epoch.assigned, arms.of(flag).arm());
             }
         });
+        arms
     }
 
-    /// The other half of [`count_assigned`](Self::count_assigned): the request is started now.
-    pub(crate) fn count_assigned_before(&self, epochs: &[FlagEpoch], arms: &Arms) {
+    /// Evaluates all flags for a request whose clock was started, and counts both.
+    #[inline]
+    pub(crate) fn assign_and_start(
+        &self,
+        revision: &Revision,
+        route: &Route,
+        text: &[u8],
+        headers: &HeaderMap,
+    ) -> Arms {
+        let mut arms = Arms::default();
         self.recorder.write(|writer| {
-            for (arm, epoch) in arms.iter().zip(epochs) {
-                writer.assigned_before(epoch.assigned, arm.arm());
+            for ((flag, definition), counted) in revision.flags.iter().zip(&route.flags) {
+                let arm = FlagArm::of(definition, definition.evaluate(text, &Headers(headers)));
+                arms.set(flag.get(), arm);
+                writer.started(counted.started, arm.arm());
             }
         });
+        arms
     }
 
-    /// Counts, for every flag, that the clock of a request was started.
-    #[inline]
-    pub(crate) fn count_start(&self, route: &Route, arms: &Arms) {
+    /// Counts that the clock of a request was started, which another layer assigned; `assigned` tells
+    /// whether that layer counted it.
+    pub(crate) fn start_assigned(&self, route: &Route, arms: &Arms, assigned: bool) {
         self.recorder.write(|writer| {
-            for (arm, flag) in arms.iter().zip(&route.flags) {
-                writer.started(flag.started, arm.arm());
+            for (flag, (counted, epoch)) in route.flags.iter().zip(route.epochs).enumerate() {
+                let arm = arms.of(flag).arm();
+                writer.started(counted.started, arm);
+                if assigned {
+                    writer.assigned_before(epoch.assigned, arm);
+                }
             }
         });
     }
 
     /// Files a request that was counted as started under the route that its end confirmed.
     #[cold]
+    #[inline(never)]
     pub(crate) fn refile_start(&self, from: &Route, to: &Route, arms: &Arms) {
         self.recorder.write(|writer| {
-            for (arm, (from, to)) in arms.iter().zip(from.flags.iter().zip(&to.flags)) {
-                writer.started_elsewhere(from.started, to.started, arm.arm());
+            for (flag, (from, to)) in from.flags.iter().zip(&to.flags).enumerate() {
+                writer.started_elsewhere(from.started, to.started, arms.of(flag).arm());
             }
         });
     }

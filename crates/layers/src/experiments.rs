@@ -183,6 +183,11 @@ impl Experiments {
         let recorder = Recorder::new(limits, Timestamp::now());
         let builder = TablesBuilder { recorder, max_routes, size_classes: sizes.labels().len() };
         let core = Core {
+            plain: filter.is_none()
+                && request_ids.are_internal()
+                && !request_extension
+                && !busy_time
+                && !server_timing,
             revisions: Revisions::new(flags, builder),
             recorder,
             clock,

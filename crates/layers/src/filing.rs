@@ -1,11 +1,10 @@
 //! From the end of a request to the series that it is recorded in.
 
-use latency_experiment_record::{Milestone, Outcome, SeriesId, SeriesKey, reserved};
+use latency_experiment_record::{Milestone, Outcome, Sample, SeriesId, SeriesKey, reserved};
 
 use crate::arms::FlagArm;
 use crate::core::Core;
-use crate::revision::FlagEpoch;
-use crate::route_table::{self, MILESTONES, Route, RouteFlag};
+use crate::route_table::{self, MILESTONES, Route};
 use crate::scope::Scope;
 use crate::section_table::SECTION_OUTCOMES;
 
@@ -17,42 +16,35 @@ pub(crate) struct Filed {
     pub(crate) outcome: Outcome,
 }
 
-/// What was measured of a request.
-#[derive(Clone, Copy)]
-#[allow(clippy::struct_field_names, reason = "integers carry their unit last")]
-pub(crate) struct Times {
-    /// Call to response head, or to the end where there was none.
-    pub(crate) latency_ns: u64,
-    /// Call to the end of the body, when bodies are measured.
-    pub(crate) duration_ns: Option<u64>,
-    /// Spent in polls, when that is measured.
-    pub(crate) busy_ns: Option<u64>,
-}
-
 impl Core {
-    /// Records the end of a request into the series of every flag.
+    /// Records the latency of a request that has ended into the series of every flag.
     #[inline]
-    pub(crate) fn record(&self, scope: &Scope, filed: Filed, times: Times) {
+    pub(crate) fn record(&self, scope: &Scope, filed: Filed, latency_ns: u64) {
         let exposed = scope.exposed();
-        let place = route_table::place(filed.size_class, filed.outcome);
+        let latency = Sample::of(latency_ns);
+        let place = filed.place(0);
         self.recorder.write(|writer| {
-            for (flag, (arm, cells)) in scope.arms.iter().zip(&filed.route.flags).enumerate() {
-                let exposed = exposed >> flag & 1 == 1;
-                let series = |milestone: usize| {
-                    cells.series.series(place + milestone, arm, exposed, || {
-                        self.resolve(&filed.route.epochs[flag], arm, || {
-                            filed.key(self, milestone, arm, exposed, cells)
-                        })
-                    })
+            for (flag, cells) in filed.route.flags.iter().enumerate() {
+                let (arm, exposed) = (scope.arms.of(flag), exposed >> flag & 1 == 1);
+                let series = match cells.series.get(place, arm, exposed) {
+                    Some(series) => series,
+                    None => self.resolve(filed, 0, flag, arm, exposed),
                 };
-                writer.record_request(series(0), times.latency_ns, || {
-                    scope.request_id().to_compact()
-                });
-                for (milestone, ns) in [(1, times.duration_ns), (2, times.busy_ns)] {
-                    if let Some(ns) = ns {
-                        writer.record(series(milestone), ns);
-                    }
-                }
+                writer.record_request(series, latency, || scope.request_id().to_compact());
+            }
+        });
+    }
+
+    /// Records a further milestone of the same request: its position in [`MILESTONES`].
+    pub(crate) fn record_milestone(&self, scope: &Scope, filed: Filed, milestone: usize, ns: u64) {
+        let exposed = scope.exposed();
+        self.recorder.write(|writer| {
+            for (flag, cells) in filed.route.flags.iter().enumerate() {
+                let (arm, exposed) = (scope.arms.of(flag), exposed >> flag & 1 == 1);
+                let series = cells.series.get(filed.place(milestone), arm, exposed);
+                let series =
+                    series.unwrap_or_else(|| self.resolve(filed, milestone, flag, arm, exposed));
+                writer.record(series, ns);
             }
         });
     }
@@ -67,58 +59,61 @@ impl Core {
     ) {
         let route = scope.route();
         let Some(section) = route.sections.intern(name) else { return };
-        let exposed = scope.exposed();
+        let (exposed, place) = (scope.exposed(), usize::from(cancelled));
         self.recorder.write(|writer| {
-            for (flag, (arm, cells)) in scope.arms.iter().zip(&section.series).enumerate() {
-                let exposed = exposed >> flag & 1 == 1;
-                let series = cells.series(usize::from(cancelled), arm, exposed, || {
-                    self.resolve(&route.epochs[flag], arm, || SeriesKey {
-                        arm: String::new(),
+            for (flag, cells) in section.series.iter().enumerate() {
+                let (arm, exposed) = (scope.arms.of(flag), exposed >> flag & 1 == 1);
+                let series = cells.get(place, arm, exposed).unwrap_or_else(|| {
+                    let key = |arm_name: &str| SeriesKey {
+                        arm: arm_name.to_owned(),
                         route: route.label.clone(),
                         size: reserved::UNKNOWN_SIZE.to_owned(),
-                        outcome: SECTION_OUTCOMES[usize::from(cancelled)],
+                        outcome: SECTION_OUTCOMES[place],
                         milestone: Milestone::Section(section.name.to_owned()),
                         exposed,
                         group: cells.random_group(arm),
                         block: None,
-                    })
+                    };
+                    let id = self.recorder.series_of(route.epochs[flag].id, arm.arm(), key);
+                    cells.set(place, arm, exposed, id);
+                    id
                 });
                 writer.record(series, ns);
             }
         });
     }
 
-    /// The series with this key, whose arm is filled in.
     #[cold]
+    #[inline(never)]
     fn resolve(
         &self,
-        epoch: &FlagEpoch,
+        filed: Filed,
+        milestone: usize,
+        flag: usize,
         arm: FlagArm,
-        key: impl FnOnce() -> SeriesKey,
+        exposed: bool,
     ) -> SeriesId {
-        let named = |name: &str| SeriesKey { arm: name.to_owned(), ..key() };
-        self.recorder.series_of(epoch.id, arm.arm(), named)
+        let Filed { route, size_class, outcome } = filed;
+        let cells = &route.flags[flag].series;
+        let key = |arm_name: &str| SeriesKey {
+            arm: arm_name.to_owned(),
+            route: route.label.clone(),
+            size: self.sizes.label(size_class).to_owned(),
+            outcome,
+            milestone: MILESTONES[milestone].clone(),
+            exposed,
+            group: cells.random_group(arm),
+            block: None,
+        };
+        let id = self.recorder.series_of(route.epochs[flag].id, arm.arm(), key);
+        cells.set(filed.place(milestone), arm, exposed, id);
+        id
     }
 }
 
 impl Filed {
-    fn key(
-        self,
-        core: &Core,
-        milestone: usize,
-        arm: FlagArm,
-        exposed: bool,
-        flag: &RouteFlag,
-    ) -> SeriesKey {
-        SeriesKey {
-            arm: String::new(),
-            route: self.route.label.clone(),
-            size: core.sizes.label(self.size_class).to_owned(),
-            outcome: self.outcome,
-            milestone: MILESTONES[milestone].clone(),
-            exposed,
-            group: flag.series.random_group(arm),
-            block: None,
-        }
+    #[inline]
+    fn place(self, milestone: usize) -> usize {
+        route_table::place(self.size_class, self.outcome) + milestone
     }
 }

@@ -13,8 +13,6 @@ use tower_service::Service;
 use crate::core::Core;
 use crate::end::{InFlight, Running};
 use crate::head::RequestHead;
-use crate::request_id::RequestId;
-use crate::scope::{self, Scope};
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
 ///
@@ -73,34 +71,12 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let in_flight = start(self.core, RequestHead::of(&request));
+        let in_flight = InFlight::start_observing(self.core, RequestHead::of(&request));
         let running = in_flight.as_ref().map(InFlight::run_observed);
         let inner = self.inner.call(request);
         Running::returned_if(running);
         LatencyFuture { inner, in_flight }
     }
-}
-
-fn start(core: &'static Core, head: RequestHead<'_>) -> Option<InFlight> {
-    let started = core.clock.raw();
-    if !core.takes_part(head) {
-        return None;
-    }
-    let Some(assigned) = scope::with_core(core, Scope::clone) else {
-        let revision = core.revisions.current();
-        let route = core.route(revision.tables, head);
-        let (id, arms) = (RequestId::generate(), revision.outside());
-        return Some(InFlight::start(core, started, head, id, arms, route));
-    };
-    let tables = core.revisions.tables_of(assigned.route().epochs);
-    let (route, route_of) = core.route(tables, head);
-    core.count_assigned_before(route.epochs, &assigned.arms);
-    // Sections ask the scope that the layer further out entered.
-    scope::with_core(core, |outer| outer.set_route(route));
-    let (id, arms) = (assigned.request_id(), assigned.arms);
-    let in_flight = InFlight::start(core, started, head, id, arms, (route, route_of));
-    in_flight.scope().take_over(&assigned);
-    Some(in_flight)
 }
 
 impl<F, B, E> Future for LatencyFuture<F>

@@ -1,12 +1,12 @@
 //! The ID of a request, which is what flags hash by default.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
 use latency_experiment_record::CompactId;
 use rand::rngs::SmallRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The ID of a request: by default 128 random bits, written as 32 lower-case hexadecimal digits;
@@ -26,20 +26,30 @@ enum Repr {
 thread_local! {
     // Seeded from the operating system. It has to be fast and evenly spread, not secret: a request
     // ID grants nothing.
-    static GENERATOR: RefCell<Option<SmallRng>> = const { RefCell::new(None) };
+    static GENERATOR: Cell<Option<SmallRng>> = const { Cell::new(None) };
+}
+
+/// The 128 random bits of a new ID.
+#[inline]
+pub(crate) fn random_words() -> [u64; 2] {
+    GENERATOR.with(|cell| {
+        let mut generator = cell.take().unwrap_or_else(seeded);
+        let words = [generator.next_u64(), generator.next_u64()];
+        cell.set(Some(generator));
+        words
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn seeded() -> SmallRng {
+    SmallRng::from_rng(&mut rand::rng())
 }
 
 impl RequestId {
     /// A new ID. It allocates nothing.
-    #[inline]
     pub(crate) fn generate() -> Self {
-        let from_this_thread = GENERATOR.try_with(|generator| {
-            let mut generator = generator.borrow_mut();
-            let generator = generator.get_or_insert_with(|| SmallRng::from_rng(&mut rand::rng()));
-            [generator.random(), generator.random()]
-        });
-        // While a thread is being torn down its generator is gone.
-        Self(Repr::Generated(from_this_thread.unwrap_or_else(|_| rand::rng().random())))
+        Self(Repr::Generated(random_words()))
     }
 
     /// The ID as records keep it.
@@ -74,7 +84,7 @@ impl RequestId {
 
     /// Runs `read` with the text of the ID.
     #[inline]
-    pub(crate) fn with_text<R>(&self, read: impl Fn(&[u8]) -> R) -> R {
+    pub(crate) fn with_text<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         match &self.0 {
             // Here the length of the text is known at compile time, so hashing it has no branches.
             Repr::Generated(words) => read(&to_digits(*words)),
@@ -85,19 +95,23 @@ impl RequestId {
 
 /// The 32 hexadecimal digits of two words.
 #[inline]
-fn to_digits([high, low]: [u64; 2]) -> [u8; 32] {
-    let mut digits = [[0; 2]; 16];
-    write_digits(&(u128::from(high) << 64 | u128::from(low)).to_be_bytes(), &mut digits);
-    *digits.as_flattened().first_chunk().expect("16 pairs are 32 digits")
+pub(crate) fn to_digits([high, low]: [u64; 2]) -> [u8; 32] {
+    let mut digits = [0; 32];
+    let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    write_digits(&bytes, digits.as_chunks_mut().0);
+    digits
 }
 
 /// Not inlined: where the bytes come from memory, this becomes vector instructions, a third of what
 /// it takes where they come from registers.
 #[inline(never)]
-fn write_digits(bytes: &[u8; 16], digits: &mut [[u8; 2]; 16]) {
+fn write_digits(bytes: &[u8; 16], digits: &mut [[u8; 2]]) {
     let digit = |nibble: u8| nibble + if nibble > 9 { b'a' - 10 } else { b'0' };
-    for (pair, byte) in digits.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
+    let Some(digits) = digits.first_chunk_mut::<16>() else { return };
+    #[allow(clippy::needless_range_loop, reason = "as a zip it is not vectorised")]
+    for position in 0..16 {
+        let byte = bytes[position];
+        digits[position] = [digit(byte >> 4), digit(byte & 15)];
     }
 }
 

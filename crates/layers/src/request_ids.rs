@@ -67,6 +67,13 @@ impl RequestIds {
     }
 }
 
+impl RequestIds {
+    /// Whether IDs are generated and nobody is told.
+    pub(crate) fn are_internal(&self) -> bool {
+        self.trusted.is_none() && self.request.is_none() && self.response.is_none()
+    }
+}
+
 /// How the IDs of requests came about, counted while a client's header is trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestIdCounts {
@@ -117,7 +124,6 @@ impl IdSource {
     }
 
     /// The ID of a request.
-    #[inline]
     pub(crate) fn identify(&self, head: RequestHead<'_>) -> RequestId {
         match &self.rules.trusted {
             None => RequestId::generate(),
@@ -148,14 +154,12 @@ impl IdSource {
         RequestId::sent(text)
     }
 
-    #[inline]
     pub(crate) fn tell_request(&self, scope: &Scope, headers: &mut HeaderMap) {
         if let Some(name) = &self.rules.request {
             set(headers, name, &scope.request_id());
         }
     }
 
-    #[inline]
     pub(crate) fn tell_response(&self, scope: &Scope, headers: &mut HeaderMap) {
         if let Some(name) = &self.rules.response {
             set(headers, name, &scope.request_id());

@@ -36,9 +36,13 @@ pub(crate) struct RouteFlag {
     pub(crate) series: SeriesTable,
 }
 
-/// The milestones that every route has series for.
+/// The milestones that every route has series for. The first is that of every request.
 pub(crate) const MILESTONES: [Milestone; 3] =
     [Milestone::Latency, Milestone::Duration, Milestone::Busy];
+
+/// Positions of the others among them.
+pub(crate) const DURATION: usize = 1;
+pub(crate) const BUSY: usize = 2;
 
 /// The place of the first milestone's series in the tables of a route; those of the others follow.
 #[inline]
@@ -125,6 +129,7 @@ impl RouteTable {
     }
 
     #[cold]
+    #[inline(never)]
     fn insert(&self, method: MethodLabel, name: &str) -> &'static Route {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = routes.by_name.get(&(method, name.to_owned())) {
@@ -166,6 +171,7 @@ impl RouteTable {
     /// own for each request, and pinning those would grow without end.
     #[cfg(feature = "axum")]
     #[cold]
+    #[inline(never)]
     fn insert_matched(
         &self,
         method: MethodLabel,

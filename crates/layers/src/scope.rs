@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crossbeam_utils::atomic::AtomicCell;
+use http::Request;
 
 use crate::arms::Arms;
+use crate::assignments::Assignments;
 use crate::core::Core;
 use crate::request_id::RequestId;
 use crate::route::Claim;
@@ -51,11 +53,11 @@ impl PartialEq for ScopeKey {
 
 /// What few requests have.
 #[derive(Default)]
-struct More {
+pub(crate) struct More {
     /// The ID, when the client sent it.
     sent_id: Option<Arc<str>>,
     /// The route that the client named, while no response has confirmed it.
-    claim: Option<Box<Claim>>,
+    claim: Option<Claim>,
     /// Exposures noted by tasks that the handler spawned, once it shared its assignments with them.
     exposed: OnceLock<Arc<AtomicU16>>,
     /// What sections took so far, in nanoseconds, when the response is to tell.
@@ -66,16 +68,11 @@ impl Scope {
     #[inline]
     pub(crate) fn new(
         core: &'static Core,
-        id: RequestId,
+        id: [u64; 2],
         arms: Arms,
         route: &'static Route,
-        claim: Option<Box<Claim>>,
+        more: OnceLock<Box<More>>,
     ) -> Self {
-        let (id, sent_id) = id.into_parts();
-        let more = OnceLock::new();
-        if sent_id.is_some() || claim.is_some() {
-            let _ = more.set(Box::new(More { sent_id, claim, ..More::default() }));
-        }
         Self {
             core,
             id,
@@ -92,7 +89,7 @@ impl Scope {
     }
 
     pub(crate) fn claim(&self) -> Option<&Claim> {
-        self.more.get()?.claim.as_deref()
+        self.more.get()?.claim.as_ref()
     }
 
     #[inline]
@@ -134,6 +131,14 @@ impl Scope {
         self.more.get().map_or_else(Vec::new, |more| more.lock_timings().clone())
     }
 
+    /// Adds to the request what code below the layer was promised.
+    pub(crate) fn tell_request<B>(&self, request: &mut Request<B>) {
+        self.core.request_ids.tell_request(self, request.headers_mut());
+        if self.core.request_extension {
+            request.extensions_mut().insert(Assignments::of(self));
+        }
+    }
+
     /// What tells the request from all others.
     #[inline]
     pub(crate) fn key(&self) -> ScopeKey {
@@ -159,6 +164,14 @@ impl Scope {
 }
 
 impl More {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn new(sent_id: Option<Arc<str>>, claim: Option<Claim>) -> OnceLock<Box<Self>> {
+        let empty = sent_id.is_none() && claim.is_none();
+        let more = || Box::new(Self { sent_id, claim, ..Self::default() });
+        if empty { OnceLock::new() } else { OnceLock::from(more()) }
+    }
+
     fn exposed(&self) -> u16 {
         self.exposed.get().map_or(0, |exposed| exposed.load(Ordering::Acquire))
     }
@@ -171,7 +184,9 @@ impl More {
 impl Clone for Scope {
     /// A copy that shares exposures with other tasks as the original does.
     fn clone(&self) -> Self {
-        let copy = Self::new(self.core, self.request_id(), self.arms, self.route(), None);
+        let sent_id = self.more.get().and_then(|more| more.sent_id.clone());
+        let more = More::new(sent_id, None);
+        let copy = Self::new(self.core, self.id, self.arms, self.route(), more);
         copy.take_over(self);
         copy
     }

@@ -32,27 +32,26 @@ impl SeriesTable {
         }
     }
 
-    /// The series of a place; `resolve` finds it the first time.
+    /// The series of a place, if it is resolved.
     ///
     /// # Panics
     ///
     /// When there is no such place or arm.
     #[inline]
-    pub(crate) fn series(
-        &self,
-        place: usize,
-        arm: FlagArm,
-        exposed: bool,
-        resolve: impl FnOnce() -> SeriesId,
-    ) -> SeriesId {
+    pub(crate) fn get(&self, place: usize, arm: FlagArm, exposed: bool) -> Option<SeriesId> {
+        self.cell(place, arm, exposed).load(Relaxed).checked_sub(1).map(SeriesId::from_raw)
+    }
+
+    pub(crate) fn set(&self, place: usize, arm: FlagArm, exposed: bool, series: SeriesId) {
+        self.cell(place, arm, exposed).store(series.to_raw() + 1, Relaxed);
+    }
+
+    #[inline]
+    fn cell(&self, place: usize, arm: FlagArm, exposed: bool) -> &AtomicU32 {
         let index = place * self.stride + arm.arm().index() * 2 + usize::from(exposed);
-        let cell = match arm.group() {
+        match arm.group() {
             0 => &self.cells[index],
             group => self.cell_of_group(group, index),
-        };
-        match cell.load(Relaxed).checked_sub(1) {
-            Some(id) => SeriesId::from_raw(id),
-            None => Self::fill(cell, resolve()),
         }
     }
 
@@ -63,15 +62,10 @@ impl SeriesTable {
     }
 
     #[cold]
+    #[inline(never)]
     fn cell_of_group(&self, group: usize, index: usize) -> &AtomicU32 {
         let cells = self.further_groups[group - 1].get_or_init(|| empty_cells(self.cells.len()));
         &cells[index]
-    }
-
-    #[cold]
-    fn fill(cell: &AtomicU32, series: SeriesId) -> SeriesId {
-        cell.store(series.to_raw() + 1, Relaxed);
-        series
     }
 }
 

@@ -33,6 +33,7 @@ impl Unrouted {
     }
 
     #[cold]
+    #[inline(never)]
     fn look(&self, routes: &RouteTable) {
         if !routes.is_empty() {
             self.left.store(0, Relaxed);

@@ -95,6 +95,6 @@ pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
 };
 pub use series::{Milestone, Outcome, SeriesKey, reserved};
-pub use shard::SeriesId;
+pub use shard::{Sample, SeriesId};
 pub use slowest::{CompactId, SlowRequest};
 pub use snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use crate::copier::Copier;
-use crate::shard::{PageBudget, SeriesId, Shard};
+use crate::shard::{PageBudget, Sample, SeriesId, Shard};
 use crate::slowest::{CompactId, SlowRequest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
 use crate::{Histogram, Milestone, SeriesKey, reserved};
@@ -105,7 +105,7 @@ impl ArmId {
     /// The arm at this position among the experiment's arms, below 253.
     #[inline]
     pub const fn arm(position: u8) -> Self {
-        Self(position.saturating_add(Self::RESERVED))
+        Self(position.wrapping_add(Self::RESERVED))
     }
 
     /// Position in tables that hold the reserved names and the arms.
@@ -249,6 +249,7 @@ impl Recorder {
     /// Runs `write` with the calling thread's tables.
     #[inline]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
+        // `write` stands here once, so that the compiler has no reason to keep it apart.
         let own = match LAST_USED.get() {
             Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(shard),
             _ => self.own_shard(),
@@ -260,7 +261,12 @@ impl Recorder {
             _exclusive = lock(&self.0.shared);
             &self.0.shared_shard
         };
-        write(Writer { shard, budget: &self.0.budget, _one_thread: PhantomData })
+        write(self.writer(shard))
+    }
+
+    #[inline]
+    fn writer(self, shard: &'static Shard) -> Writer<'static> {
+        Writer { shard, budget: &self.0.budget, _one_thread: PhantomData }
     }
 
     /// A copy of everything that was recorded for an experiment.
@@ -330,6 +336,7 @@ impl Recorder {
 
     /// The calling thread's tables; `None` for a thread beyond the bound or being torn down.
     #[cold]
+    #[inline(never)]
     fn own_shard(self) -> Option<&'static Shard> {
         let shard = LOCAL.try_with(|local| local.shard(self)).ok().flatten()?;
         LAST_USED.set(Some((self, shard)));
@@ -434,18 +441,25 @@ impl Writer<'_> {
     }
 
     /// Records a value into a series.
-    #[inline]
+    #[inline(never)]
     pub fn record(self, series: SeriesId, value_ns: u64) {
-        self.shard.record(series, value_ns, self.budget);
+        self.shard.record(series, Sample::of(value_ns), self.budget);
     }
 
-    /// Records a value into a series and, when it is among the largest of this thread, keeps the
+    /// Records a sample into a series and, when it is among the largest of this thread, keeps the
     /// ID of its request, which `id` is then asked for.
     #[inline]
-    pub fn record_request(self, series: SeriesId, value_ns: u64, id: impl FnOnce() -> CompactId) {
-        if self.shard.record(series, value_ns, self.budget) {
-            self.shard.keep_slow(series, SlowRequest { latency_ns: value_ns, request_id: id() });
+    pub fn record_request(self, series: SeriesId, sample: Sample, id: impl FnOnce() -> CompactId) {
+        if self.shard.record(series, sample, self.budget) {
+            self.keep_slow(series, sample, id);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_slow(self, series: SeriesId, sample: Sample, id: impl FnOnce() -> CompactId) {
+        let request = SlowRequest { latency_ns: sample.value_ns(), request_id: id() };
+        self.shard.keep_slow(series, request);
     }
 }
 

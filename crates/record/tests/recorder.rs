@@ -288,7 +288,7 @@ fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
                 for n in 0..1_000 {
                     let value = n * 10 + thread;
                     recorder.write(|w| {
-                        w.record_request(series, value, || {
+                        w.record_request(series, Sample::of(value), || {
                             CompactId::of_text(&format!("id-{value}"))
                         });
                     });
@@ -303,7 +303,8 @@ fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
     assert_eq!(ids(&first), ["id-9993", "id-9992", "id-9991", "id-9990"]);
     assert_eq!(Snapshot::from_json(&first.to_json()).unwrap(), first);
 
-    recorder.write(|w| w.record_request(series, 20_000, || CompactId::of_text("id-20000")));
+    recorder
+        .write(|w| w.record_request(series, Sample::of(20_000), || CompactId::of_text("id-20000")));
     let second = recorder.snapshot(id, Timestamp::now());
     assert_eq!(ids(&second.subtract(&first).unwrap()), ["id-20000"]);
     let mut elsewhere = first.clone();

@@ -32,6 +32,7 @@ impl Answer {
     /// Without a status in the head, a gRPC answer is one by its type: its status comes in the
     /// trailers. Anything else is a plain server that was sent a gRPC request.
     #[cold]
+    #[inline(never)]
     pub(super) fn of_grpc_head(status: StatusCode, headers: &HeaderMap) -> Self {
         match grpc_status(headers) {
             Some(code) => Self::of_grpc(code),

@@ -4,6 +4,7 @@ use latency_experiment_record::Outcome;
 
 use super::answer::{self, Answer};
 use super::{BodilessMethod, End, InFlight, OwnScope, Running};
+use crate::route_table::DURATION;
 use crate::size;
 
 /// A request whose head is out and whose body is on its way. Dropped before its end, it is recorded
@@ -41,8 +42,7 @@ impl BodyInFlight {
             return None;
         }
         if body.ends_at_head(response) {
-            let Self { answer, declared, latency_ns, .. } = body;
-            body.request.end(answer, declared, latency_ns, Some(latency_ns));
+            body.end_with(body.answer, body.declared, body.latency_ns);
             return None;
         }
         Some(body)
@@ -94,7 +94,13 @@ impl BodyInFlight {
         let complete =
             !matches!(answer.outcome, Outcome::Aborted | Outcome::Failed | Outcome::Panicked);
         let size = self.declared.or(complete.then_some(self.counted));
-        self.request.end(answer, size, self.latency_ns, Some(self.request.elapsed_ns()));
+        self.end_with(answer, size, self.request.elapsed_ns());
+    }
+
+    fn end_with(&self, answer: Answer, size: Option<u64>, duration_ns: u64) {
+        let request = &self.request;
+        let filed = request.end_at(answer, size, self.latency_ns);
+        request.core().record_milestone(&request.scope, filed, DURATION, duration_ns);
     }
 }
 

@@ -87,6 +87,7 @@ impl<'a, E: End, W: Within> Running<'a, E, W> {
 
 impl<E: End, W: Within> Drop for Running<'_, E, W> {
     #[cold]
+    #[inline(never)]
     fn drop(&mut self) {
         self.leave();
         self.0.end_early(Outcome::Panicked);

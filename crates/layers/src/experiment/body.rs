@@ -6,7 +6,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::end::{BodyInFlight, InFlight};
+use crate::end::{BodyInFlight, InFlight, Running};
 
 /// How much of a response is measured: [`HeadOnly`] or [`WholeBody`]. It is a type, so that a
 /// service whose bodies are not measured keeps its response type.
@@ -26,28 +26,44 @@ pub struct WholeBody;
 /// What an [`Extent`] does, out of reach of other crates.
 #[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
 pub(super) mod sealed {
-    use super::{Body, InFlight, Poll, Response};
+    use super::{Body, Context, InFlight, Pin, Poll, Response};
 
     pub trait Extent {
         type Body<B: Body>;
 
-        /// Ends the request when it is resolved, or hands it over to the body of the response.
-        fn settle<B: Body, E>(
+        /// Polls the inner future. When it resolves, the request ends or is handed over to the
+        /// body of the response.
+        fn poll<F, B, E>(
+            inner: Pin<&mut F>,
+            cx: &mut Context<'_>,
             in_flight: &mut Option<InFlight>,
-            polled: Poll<Result<Response<B>, E>>,
-        ) -> Poll<Result<Response<Self::Body<B>>, E>>;
+        ) -> Poll<Result<Response<Self::Body<B>>, E>>
+        where
+            F: Future<Output = Result<Response<B>, E>>,
+            B: Body;
     }
 }
+
+// Each polls by itself rather than through a function that both share: what is returned is then
+// built where it is wanted, where it would be moved twice on the way.
 
 #[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
 impl sealed::Extent for HeadOnly {
     type Body<B: Body> = B;
 
     #[inline]
-    fn settle<B: Body, E>(
+    fn poll<F, B, E>(
+        inner: Pin<&mut F>,
+        cx: &mut Context<'_>,
         in_flight: &mut Option<InFlight>,
-        mut polled: Poll<Result<Response<B>, E>>,
-    ) -> Poll<Result<Response<B>, E>> {
+    ) -> Poll<Result<Response<B>, E>>
+    where
+        F: Future<Output = Result<Response<B>, E>>,
+        B: Body,
+    {
+        let running = in_flight.as_ref().map(InFlight::run);
+        let mut polled = inner.poll(cx);
+        Running::returned_if(running);
         if let (Some(in_flight), Poll::Ready(result)) = (in_flight, &mut polled) {
             in_flight.end_at_head(result);
         }
@@ -60,10 +76,18 @@ impl sealed::Extent for WholeBody {
     type Body<B: Body> = MeasuredBody<B>;
 
     #[inline]
-    fn settle<B: Body, E>(
+    fn poll<F, B, E>(
+        inner: Pin<&mut F>,
+        cx: &mut Context<'_>,
         in_flight: &mut Option<InFlight>,
-        polled: Poll<Result<Response<B>, E>>,
-    ) -> Poll<Result<Response<MeasuredBody<B>>, E>> {
+    ) -> Poll<Result<Response<MeasuredBody<B>>, E>>
+    where
+        F: Future<Output = Result<Response<B>, E>>,
+        B: Body,
+    {
+        let running = in_flight.as_ref().map(InFlight::run);
+        let polled = inner.poll(cx);
+        Running::returned_if(running);
         let mut result = ready!(polled);
         let in_flight = in_flight.take();
         let in_flight = in_flight.and_then(|in_flight| BodyInFlight::enter(in_flight, &mut result));

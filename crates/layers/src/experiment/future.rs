@@ -7,7 +7,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::{Extent, HeadOnly};
-use crate::end::{InFlight, Running};
+use crate::end::InFlight;
 
 pin_project! {
     /// The future of [`ExperimentService`](super::ExperimentService).
@@ -22,8 +22,15 @@ pin_project! {
 }
 
 impl<F, X> ResponseFuture<F, X> {
-    pub(super) fn new(inner: F, in_flight: Option<InFlight>) -> Self {
-        Self { inner, in_flight, extent: PhantomData }
+    /// The future of a request that takes no part.
+    #[inline]
+    pub(super) fn new(inner: F) -> Self {
+        Self { inner, in_flight: None, extent: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn take_part(&mut self, in_flight: Option<InFlight>) {
+        self.in_flight = in_flight;
     }
 }
 
@@ -38,9 +45,6 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let running = this.in_flight.as_ref().map(InFlight::run);
-        let polled = this.inner.poll(cx);
-        Running::returned_if(running);
-        X::settle(this.in_flight, polled)
+        X::poll(this.inner, cx, this.in_flight)
     }
 }

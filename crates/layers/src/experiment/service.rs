@@ -8,10 +8,8 @@ use tower_service::Service;
 
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
-use crate::assign::tell;
 use crate::core::Core;
 use crate::end::{InFlight, Running};
-use crate::head::RequestHead;
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
@@ -49,29 +47,14 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let in_flight = start(self.core, &mut request);
+        let in_flight = InFlight::start(self.core, &mut request);
         let running = in_flight.as_ref().map(InFlight::run);
-        let inner = self.inner.call(request);
+        // Built at once where it is returned to: the inner future is not moved once more.
+        let mut future = ResponseFuture::new(self.inner.call(request));
         Running::returned_if(running);
-        ResponseFuture::new(inner, in_flight)
+        future.take_part(in_flight);
+        future
     }
-}
-
-/// Starts the clock, evaluates the flags and finds the route, unless the request takes no part.
-#[inline]
-fn start<B>(core: &'static Core, request: &mut Request<B>) -> Option<InFlight> {
-    let started = core.clock.raw();
-    let head = RequestHead::of(request);
-    if !core.takes_part(head) {
-        return None;
-    }
-    let revision = core.revisions.current();
-    let id = core.request_ids.identify(head);
-    let arms = Core::assign(revision, &id, head);
-    let route = core.route(revision.tables, head);
-    let in_flight = InFlight::start(core, started, head, id, arms, route);
-    tell(in_flight.scope(), request);
-    Some(in_flight)
 }
 
 impl<S: fmt::Debug, X> fmt::Debug for ExperimentService<S, X> {
