@@ -4,8 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
@@ -13,6 +12,7 @@ use crate::copier::Copier;
 use crate::shard::{PageBudget, SeriesId, Shard};
 use crate::slowest::{CompactId, SlowRequest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, local_to_thread};
 use crate::{Histogram, Milestone, SeriesKey, reserved};
 
 /// Bounds on the memory of a [`Recorder`].
@@ -140,8 +140,8 @@ impl Recorder {
     /// A recorder within these bounds. `started_at` is the start of its snapshots.
     pub fn new(limits: Limits, started_at: Timestamp) -> Self {
         // The registry keeps every recorder reachable; nothing else refers to it for sure.
-        static RECORDERS: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
-        let mut recorders = lock(&RECORDERS);
+        static RECORDERS: std::sync::Mutex<Vec<&'static Inner>> = std::sync::Mutex::new(Vec::new());
+        let mut recorders = RECORDERS.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = Box::leak(Box::new(Inner {
             id: recorders.len(),
             limits,
@@ -227,7 +227,7 @@ impl Recorder {
     /// Runs `write` with the calling thread's tables.
     #[inline]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
-        let own = match LAST_USED.get() {
+        let own = match LAST_USED.with(Cell::get) {
             Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(shard),
             _ => self.own_shard(),
         };
@@ -308,7 +308,7 @@ impl Recorder {
     #[cold]
     fn own_shard(self) -> Option<&'static Shard> {
         let shard = LOCAL.try_with(|local| local.shard(self)).ok().flatten()?;
-        LAST_USED.set(Some((self, shard)));
+        LAST_USED.with(|last| last.set(Some((self, shard))));
         Some(shard)
     }
 
@@ -420,7 +420,7 @@ impl Writer<'_> {
     }
 }
 
-thread_local! {
+local_to_thread! {
     static LOCAL: Local = const { Local { shards: RefCell::new(Vec::new()) } };
     /// The tables that were used last, which most threads always use. It has no destructor and
     /// needs no borrowing, so that reading it takes two instructions.
@@ -455,7 +455,7 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         // Whoever gets the tables next is their only writer.
-        LAST_USED.set(None);
+        let _ = LAST_USED.try_with(|last| last.set(None));
         for (recorder, shard) in self.shards.get_mut().drain(..).flatten() {
             lock(&recorder.0.shards).free.push(shard);
         }

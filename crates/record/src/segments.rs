@@ -1,14 +1,15 @@
 //! A vector that grows while others read it.
 
 use std::array;
-use std::sync::OnceLock;
+
+use crate::sync::OnceLock;
 
 /// Elements that are allocated together.
-const CHUNK: usize = 32;
+const CHUNK: usize = if cfg!(loom) { 2 } else { 32 };
 /// Chunks that are found without a detour.
-const NEAR: usize = 128;
+const NEAR: usize = if cfg!(loom) { 2 } else { 128 };
 /// Directories of further chunks, each twice as long as the one before.
-const FAR: usize = 16;
+const FAR: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// A grow-only array of chunks, each allocated on the first touch of one of its elements. Elements
 /// never move, so readers need no lock and writers need no copy.
@@ -24,8 +25,9 @@ pub(crate) struct Segments<T> {
 type Chunk<T> = OnceLock<Box<[T; CHUNK]>>;
 
 impl<T: Default> Segments<T> {
-    pub(crate) const fn new() -> Self {
-        Self { near: [const { OnceLock::new() }; NEAR], far: [const { OnceLock::new() }; FAR] }
+    pub(crate) fn new() -> Self {
+        let (near, far) = (|_| OnceLock::new(), |_| OnceLock::new());
+        Self { near: array::from_fn(near), far: array::from_fn(far) }
     }
 
     /// The element at `index`, unless nothing in its chunk was ever touched.

@@ -9,18 +9,17 @@
 //! A cell holds 32 bits. Before one overflows it is emptied into `spill`, under the lock that a
 //! snapshot holds while it copies the series: a count is in one of the two places, never in both.
 
+use std::array;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::Sums;
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
 use crate::segments::Segments;
 use crate::slowest::{SlowRequest, Slowest};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock};
 use crate::totals::Totals;
 
 /// Index of a series in the tables of its recorder.
@@ -53,10 +52,12 @@ pub(crate) struct Shard {
     slowest: Mutex<HashMap<u32, Slowest>>,
 }
 
-const CHUNK_PAGES: usize = 16;
-const LINE_COUNTERS: usize = 8;
+const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 16 };
+const LINE_COUNTERS: usize = if cfg!(loom) { 2 } else { 8 };
 /// Cells of a page per cache line.
 const LINE_CELLS: usize = 16;
+/// Largest count of a cell before it is spilled; tiny in models.
+const MAX_CELL: u32 = if cfg!(loom) { 2 } else { u32::MAX };
 /// The low 32 bits.
 const LOW: u64 = u32::MAX as u64;
 
@@ -155,9 +156,9 @@ impl Shard {
             return slow;
         };
         let cell = &page.0[index % PAGE_BUCKETS];
-        match cell.load(Relaxed).checked_add(1) {
-            Some(count) => cell.store(count, Release),
-            None => self.spill_cell(series, index, cell),
+        match cell.load(Relaxed) {
+            MAX_CELL => self.spill_cell(series, index, cell),
+            count => cell.store(count + 1, Release),
         }
         slow
     }
@@ -200,16 +201,14 @@ impl Shard {
         let index = self.pages_used.load(Relaxed);
         self.pages_used.store(index + 1, Relaxed);
         let chunk = self.pages.touch(index as usize / CHUNK_PAGES)?;
-        chunk.get_or_init(|| {
-            Box::new([const { Page([const { AtomicU32::new(0) }; PAGE_BUCKETS]) }; CHUNK_PAGES])
-        });
+        chunk.get_or_init(|| Box::new(array::from_fn(|_| Page::default())));
         cells.pages[octave].store(index + 1, Release);
         self.page_at(index as usize)
     }
 
     #[cold]
     fn record_coarse(&self, cells: &Cells, octave: usize) {
-        let coarse = cells.coarse.get_or_init(|| Box::new([const { AtomicU64::new(0) }; PAGES]));
+        let coarse = cells.coarse.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
         add(&coarse[octave], 1);
         add(&self.coarsened, 1);
     }
@@ -258,6 +257,12 @@ impl Shard {
     fn lock_spill(&self) -> MutexGuard<'_, HashMap<u32, Totals>> {
         // No code below the lock can panic half-way through an update.
         self.spill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self(array::from_fn(|_| AtomicU32::new(0)))
     }
 }
 
