@@ -58,7 +58,7 @@ struct Inner {
     /// For threads beyond the bound and for threads that are being torn down: its writer is
     /// whoever holds the lock.
     shared: Mutex<()>,
-    shared_shard: Shard,
+    shared_shard: crate::sync::OnceLock<Box<Shard>>,
 }
 
 #[derive(Default)]
@@ -150,7 +150,7 @@ impl Recorder {
             tables: Mutex::default(),
             shards: Mutex::default(),
             shared: Mutex::new(()),
-            shared_shard: Shard::default(),
+            shared_shard: crate::sync::OnceLock::new(),
         }));
         recorders.push(inner);
         Self(inner)
@@ -236,7 +236,7 @@ impl Recorder {
             shard
         } else {
             _exclusive = lock(&self.0.shared);
-            &self.0.shared_shard
+            self.0.shared_shard.get_or_init(Box::default)
         };
         write(Writer { shard, budget: &self.0.budget, _one_thread: PhantomData })
     }
@@ -314,7 +314,7 @@ impl Recorder {
 
     fn shards(self) -> Vec<&'static Shard> {
         let mut shards = lock(&self.0.shards).all.clone();
-        shards.push(&self.0.shared_shard);
+        shards.extend(self.0.shared_shard.get().map(|shard| &**shard));
         shards
     }
 

@@ -52,7 +52,7 @@ pub(crate) struct Shard {
     slowest: Mutex<HashMap<u32, Slowest>>,
 }
 
-const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 16 };
+const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 8 };
 const LINE_COUNTERS: usize = if cfg!(loom) { 2 } else { 8 };
 /// Cells of a page per cache line.
 const LINE_CELLS: usize = 16;
@@ -305,3 +305,6 @@ impl Cells {
         (self.sum.load(order).into(), (high << 32) + low)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

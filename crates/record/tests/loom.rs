@@ -136,7 +136,7 @@ fn a_spent_budget_loses_nothing() {
         let model = Model::new(|limits| limits.max_bucket_bytes = 512);
         let writers = [1, 2].map(|value| thread::spawn(move || model.record(value)));
         assert!(model.see().ended <= 2);
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        writers.map(|writer| writer.join().unwrap());
         assert_eq!((model.see().ended, model.see().sum), (2, 3));
     });
 }
@@ -147,7 +147,7 @@ fn threads_beyond_the_bound_lose_nothing() {
     model(|| {
         let model = Model::new(|limits| limits.max_threads = 0);
         let writers = [(); 2].map(|()| thread::spawn(move || model.record(1)));
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        writers.map(|writer| writer.join().unwrap());
         assert_eq!((model.see().ended, model.see().sum), (2, 2));
     });
 }
