@@ -87,6 +87,7 @@ mod experiments;
 mod filing;
 mod handle;
 mod head;
+mod hex;
 mod latency;
 mod request_id;
 mod request_ids;

@@ -6,18 +6,23 @@
 //!
 //! A *page* is the 128 buckets of one octave, the unit in which recorders allocate memory.
 
+//!
+//! Models have two buckets per octave and only two octaves, because each cell is one more thing
+//! whose interleavings are tried.
+
 /// Buckets per page, hence per octave.
-pub(crate) const PAGE_BUCKETS: usize = 128;
+pub(crate) const PAGE_BUCKETS: usize = 1 << GROUPING_POWER;
 /// Pages of the layout: `[0, 128)`, `[128, 256)`, `[256, 512)`, … up to 2³⁶.
-pub(crate) const PAGES: usize = 30;
+pub(crate) const PAGES: usize = (OVERFLOW_POWER - GROUPING_POWER + 1) as usize;
 /// Buckets of the layout without the overflow bucket.
 pub(crate) const BUCKETS: usize = PAGES * PAGE_BUCKETS;
 /// Index of the overflow bucket.
 pub(crate) const OVERFLOW: usize = BUCKETS;
 /// Smallest value, in nanoseconds, that falls into the overflow bucket: 2³⁶.
-pub(crate) const OVERFLOW_NS: u64 = 1 << 36;
+pub(crate) const OVERFLOW_NS: u64 = 1 << OVERFLOW_POWER;
 
-const GROUPING_POWER: u32 = 7;
+const OVERFLOW_POWER: u32 = if cfg!(loom) { 2 } else { 36 };
+const GROUPING_POWER: u32 = if cfg!(loom) { 1 } else { 7 };
 
 /// Index of the bucket that holds `value_ns`: `0..BUCKETS`, or [`OVERFLOW`].
 #[inline]
@@ -26,7 +31,7 @@ pub(crate) const fn index_of(value_ns: u64) -> usize {
         return OVERFLOW;
     }
     // `| 128` folds the two exact pages into the general form: their shift is zero.
-    let octave = (value_ns | 128).ilog2();
+    let octave = (value_ns | 1 << GROUPING_POWER).ilog2();
     let shift = octave - GROUPING_POWER;
     ((shift as usize) << GROUPING_POWER) + (value_ns >> shift) as usize
 }

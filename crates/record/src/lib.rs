@@ -85,6 +85,7 @@ mod series;
 mod shard;
 mod slowest;
 mod snapshot;
+mod sync;
 mod totals;
 
 pub use bucket::{Bucket, Buckets, BucketsIter};

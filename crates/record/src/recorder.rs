@@ -4,8 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
@@ -13,6 +12,7 @@ use crate::copier::Copier;
 use crate::shard::{PageBudget, Sample, SeriesId, Shard};
 use crate::slowest::{CompactId, SlowRequest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, local_to_thread};
 use crate::{Histogram, Milestone, SeriesKey, reserved};
 
 /// Bounds on the memory of a [`Recorder`].
@@ -58,7 +58,7 @@ struct Inner {
     /// For threads beyond the bound and for threads that are being torn down: its writer is
     /// whoever holds the lock.
     shared: Mutex<()>,
-    shared_shard: Shard,
+    shared_shard: crate::sync::OnceLock<Box<Shard>>,
 }
 
 #[derive(Default)]
@@ -148,8 +148,8 @@ impl Recorder {
     /// A recorder within these bounds. `started_at` is the start of its snapshots.
     pub fn new(limits: Limits, started_at: Timestamp) -> Self {
         // The registry keeps every recorder reachable; nothing else refers to it for sure.
-        static RECORDERS: Mutex<Vec<&'static Inner>> = Mutex::new(Vec::new());
-        let mut recorders = lock(&RECORDERS);
+        static RECORDERS: std::sync::Mutex<Vec<&'static Inner>> = std::sync::Mutex::new(Vec::new());
+        let mut recorders = RECORDERS.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = Box::leak(Box::new(Inner {
             id: recorders.len(),
             limits,
@@ -158,7 +158,7 @@ impl Recorder {
             tables: Mutex::default(),
             shards: Mutex::default(),
             shared: Mutex::new(()),
-            shared_shard: Shard::default(),
+            shared_shard: crate::sync::OnceLock::new(),
         }));
         recorders.push(inner);
         Self(inner)
@@ -247,10 +247,10 @@ impl Recorder {
     }
 
     /// Runs `write` with the calling thread's tables.
-    #[inline]
+    #[inline(always)]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
         // `write` stands here once, so that the compiler has no reason to keep it apart.
-        let own = match LAST_USED.get() {
+        let own = match LAST_USED.with(Cell::get) {
             Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(shard),
             _ => self.own_shard(),
         };
@@ -259,7 +259,7 @@ impl Recorder {
             shard
         } else {
             _exclusive = lock(&self.0.shared);
-            &self.0.shared_shard
+            self.0.shared_shard.get_or_init(Box::default)
         };
         write(self.writer(shard))
     }
@@ -339,13 +339,13 @@ impl Recorder {
     #[inline(never)]
     fn own_shard(self) -> Option<&'static Shard> {
         let shard = LOCAL.try_with(|local| local.shard(self)).ok().flatten()?;
-        LAST_USED.set(Some((self, shard)));
+        LAST_USED.with(|last| last.set(Some((self, shard))));
         Some(shard)
     }
 
     fn shards(self) -> Vec<&'static Shard> {
         let mut shards = lock(&self.0.shards).all.clone();
-        shards.push(&self.0.shared_shard);
+        shards.extend(self.0.shared_shard.get().map(|shard| &**shard));
         shards
     }
 
@@ -463,7 +463,7 @@ impl Writer<'_> {
     }
 }
 
-thread_local! {
+local_to_thread! {
     static LOCAL: Local = const { Local { shards: RefCell::new(Vec::new()) } };
     /// The tables that were used last, which most threads always use. It has no destructor and
     /// needs no borrowing, so that reading it takes two instructions.
@@ -498,7 +498,7 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         // Whoever gets the tables next is their only writer.
-        LAST_USED.set(None);
+        let _ = LAST_USED.try_with(|last| last.set(None));
         for (recorder, shard) in self.shards.get_mut().drain(..).flatten() {
             lock(&recorder.0.shards).free.push(shard);
         }

@@ -1,20 +1,21 @@
 //! A vector that grows while others read it.
 
 use std::array;
-use std::sync::OnceLock;
+
+use crate::sync::OnceLock;
 
 /// Elements that are allocated together.
-const CHUNK: usize = 32;
+const CHUNK: usize = if cfg!(loom) { 2 } else { 16 };
 /// Chunks that are found without a detour.
-const NEAR: usize = 128;
+const NEAR: usize = if cfg!(loom) { 2 } else { 64 };
 /// Directories of further chunks, each twice as long as the one before.
-const FAR: usize = 16;
+const FAR: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// A grow-only array of chunks, each allocated on the first touch of one of its elements. Elements
 /// never move, so readers need no lock and writers need no copy.
 ///
-/// It holds up to 32 × 128 × 2¹⁶ elements; the first 4,096 of them are the fastest to find. An
-/// empty one is 2.4 KiB.
+/// It holds up to 16 × 64 × 2¹⁶ elements; the first 1,024 of them are the fastest to find. An
+/// empty one is 1.4 KiB: thousands of experiments, in one process of tests, have several each.
 pub(crate) struct Segments<T> {
     near: [Chunk<T>; NEAR],
     far: [OnceLock<Box<[Chunk<T>]>>; FAR],
@@ -24,8 +25,9 @@ pub(crate) struct Segments<T> {
 type Chunk<T> = OnceLock<Box<[T; CHUNK]>>;
 
 impl<T: Default> Segments<T> {
-    pub(crate) const fn new() -> Self {
-        Self { near: [const { OnceLock::new() }; NEAR], far: [const { OnceLock::new() }; FAR] }
+    pub(crate) fn new() -> Self {
+        let (near, far) = (|_| OnceLock::new(), |_| OnceLock::new());
+        Self { near: array::from_fn(near), far: array::from_fn(far) }
     }
 
     /// The element at `index`, unless nothing in its chunk was ever touched.
@@ -77,7 +79,7 @@ impl<T: Default> Default for Segments<T> {
 }
 
 /// Directory of a chunk beyond the near ones, and its offset there: directory k starts at chunk
-/// 128 × 2ᵏ.
+/// 64 × 2ᵏ.
 const fn locate(chunk: usize) -> (usize, usize) {
     let directory = (chunk.ilog2() - NEAR.ilog2()) as usize;
     (directory, chunk - (NEAR << directory))

@@ -9,18 +9,17 @@
 //! A cell holds 32 bits. Before one overflows it is emptied into `spill`, under the lock that a
 //! snapshot holds while it copies the series: a count is in one of the two places, never in both.
 
+use std::array;
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
-};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::Sums;
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
 use crate::segments::Segments;
 use crate::slowest::{SlowRequest, Slowest};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock, Published};
 use crate::totals::Totals;
 
 /// Index of a series in the tables of its recorder.
@@ -45,18 +44,19 @@ impl SeriesId {
 #[derive(Default)]
 pub(crate) struct Shard {
     series: Segments<Cells>,
-    pages: Segments<OnceLock<Box<[Page; CHUNK_PAGES]>>>,
-    pages_used: AtomicU32,
+    spare_pages: Mutex<&'static [Page]>,
     counters: Segments<CounterLine>,
     coarsened: AtomicU64,
     spill: Mutex<HashMap<u32, Totals>>,
     slowest: Mutex<HashMap<u32, Slowest>>,
 }
 
-const CHUNK_PAGES: usize = 16;
-const LINE_COUNTERS: usize = 8;
+const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 8 };
+const LINE_COUNTERS: usize = if cfg!(loom) { 2 } else { 8 };
 /// Cells of a page per cache line.
 const LINE_CELLS: usize = 16;
+/// Largest count of a cell before it is spilled; tiny in models.
+const MAX_CELL: u32 = if cfg!(loom) { 2 } else { u32::MAX };
 /// The low 32 bits.
 const LOW: u64 = u32::MAX as u64;
 
@@ -64,8 +64,8 @@ const LOW: u64 = u32::MAX as u64;
 #[derive(Default)]
 #[repr(align(64))]
 struct Cells {
-    /// Page number plus one, or 0 where the octave was never touched.
-    pages: [AtomicU32; PAGES],
+    /// Empty where the octave was never touched.
+    pages: [Published<Page>; PAGES],
     sum: AtomicU64,
     // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
     // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²³ samples.
@@ -184,9 +184,9 @@ impl Shard {
             return slow;
         };
         let cell = &page.0[sample.index % PAGE_BUCKETS];
-        match cell.load(Relaxed).checked_add(1) {
-            Some(count) => cell.store(count, Release),
-            None => self.spill_cell(series, sample.index, cell),
+        match cell.load(Relaxed) {
+            MAX_CELL => self.spill_cell(series, sample.index, cell),
+            count => cell.store(count + 1, Release),
         }
         slow
     }
@@ -206,40 +206,36 @@ impl Shard {
     }
 
     #[inline]
-    fn page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
-        match cells.pages[octave].load(Relaxed) {
-            0 => self.allocate_page(cells, octave, budget),
-            number => self.page_at(number as usize - 1),
+    fn page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&'static Page> {
+        match cells.pages[octave].get() {
+            Some(page) => Some(page),
+            None => self.add_page(cells, octave, budget),
         }
     }
 
-    #[inline]
-    fn page_at(&self, index: usize) -> Option<&Page> {
-        self.pages.get(index / CHUNK_PAGES)?.get()?.get(index % CHUNK_PAGES)
-    }
-
+    /// Pages are allocated a few at a time, and live as long as the process, as their shard does.
     #[cold]
     #[inline(never)]
-    fn allocate_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
+    fn add_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&'static Page> {
         // An octave that was counted coarsely stays coarse.
         let coarse = cells.coarse.get().is_some_and(|coarse| coarse[octave].load(Relaxed) > 0);
         if coarse || !budget.take() {
             return None;
         }
-        let index = self.pages_used.load(Relaxed);
-        self.pages_used.store(index + 1, Relaxed);
-        let chunk = self.pages.touch(index as usize / CHUNK_PAGES)?;
-        chunk.get_or_init(|| {
-            Box::new([const { Page([const { AtomicU32::new(0) }; PAGE_BUCKETS]) }; CHUNK_PAGES])
-        });
-        cells.pages[octave].store(index + 1, Release);
-        self.page_at(index as usize)
+        let mut spare = self.spare_pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.is_empty() {
+            *spare = Box::leak(Box::new(array::from_fn::<_, CHUNK_PAGES, _>(|_| Page::default())));
+        }
+        let (page, rest) = spare.split_first()?;
+        *spare = rest;
+        cells.pages[octave].set(page);
+        Some(page)
     }
 
     #[cold]
     #[inline(never)]
     fn record_coarse(&self, cells: &Cells, octave: usize) {
-        let coarse = cells.coarse.get_or_init(|| Box::new([const { AtomicU64::new(0) }; PAGES]));
+        let coarse = cells.coarse.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
         add(&coarse[octave], 1);
         add(&self.coarsened, 1);
     }
@@ -281,16 +277,19 @@ impl Shard {
         let slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         let slowest = slowest.get(&series.0).cloned().unwrap_or_default();
         let spill = self.lock_spill();
-        let pages = cells.pages.each_ref().map(|number| {
-            let index = number.load(Acquire).checked_sub(1)?;
-            self.page_at(index as usize)
-        });
+        let pages = cells.pages.each_ref().map(Published::get);
         Some(Reading { series, cells, pages, spill, slowest })
     }
 
     fn lock_spill(&self) -> MutexGuard<'_, HashMap<u32, Totals>> {
         // No code below the lock can panic half-way through an update.
         self.spill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self(array::from_fn(|_| AtomicU32::new(0)))
     }
 }
 
@@ -333,3 +332,6 @@ impl Cells {
         (self.sum.load(order).into(), (high << 32) + low)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
