@@ -177,7 +177,9 @@ fn requests_of_a_sticky_flag_are_recorded_by_random_group() {
     let (mut groups, mut outside) = (std::collections::BTreeMap::<_, u64>::new(), 0);
     for (key, histogram) in &snapshot.series {
         match key.group {
-            Some(group) => *groups.entry((key.arm.clone(), group)).or_default() += histogram.count(),
+            Some(group) => {
+                *groups.entry((key.arm.clone(), group)).or_default() += histogram.count()
+            }
             None => outside += histogram.count(),
         }
     }
