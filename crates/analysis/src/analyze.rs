@@ -11,7 +11,7 @@ use crate::epochs::Epochs;
 use crate::reasons::{self, Doubt};
 use crate::report::{Population, Report, SCHEMA, Srm};
 use crate::split::split;
-use crate::traffic::{Layout, Route, Traffic};
+use crate::traffic::{Route, Traffic};
 use crate::verdict::{Case, decide};
 use crate::{Error, Plan};
 
@@ -62,29 +62,24 @@ pub(crate) const ROUTES_FDR: f64 = 0.1;
 /// ```
 pub fn analyze(snapshots: &[Snapshot], plan: &Plan) -> Result<Report, Error> {
     let epochs = Epochs::try_new(snapshots)?;
-    let mut warnings = Vec::new();
-    let report = match report(&epochs, plan, &Layout::AsRecorded) {
-        Err(stats::Error::MixedBuckets { .. }) => {
-            warnings.push(reasons::COARSE.to_owned());
-            report(&epochs, plan, &Layout::coarse(&epochs))
-        }
-        report => report,
-    }?;
-    Ok(Report { warnings: [report.warnings, warnings].concat(), ..report })
+    let traffic = Traffic::try_new(&epochs)?;
+    Ok(report(&epochs, &traffic, plan)?)
 }
 
-fn report(epochs: &Epochs<'_>, plan: &Plan, layout: &Layout) -> Result<Report, stats::Error> {
-    let traffic = Traffic::try_new(epochs, layout)?;
-    let request_level = epochs.subject() == Subject::RequestId;
-    let setting = Setting { plan, epochs, request_level };
+fn report(
+    epochs: &Epochs<'_>,
+    traffic: &Traffic<'_>,
+    plan: &Plan,
+) -> Result<Report, stats::Error> {
+    let setting = Setting::new(plan, epochs);
     let srm = split(epochs)?;
     let doubts = general_doubts(epochs, &srm);
 
     let mut rows = Rows { setting: &setting, rows: Vec::new() };
-    let moved = rows.sizes_moved(&traffic);
-    rows.overall(&traffic)?;
+    let moved = rows.sizes_moved(traffic);
+    rows.overall(traffic)?;
     for route in &traffic.routes {
-        rows.route(route, &traffic, &moved)?;
+        rows.route(route, traffic, &moved)?;
     }
     let comparisons = rows.judge(&doubts);
 
@@ -105,7 +100,7 @@ fn report(epochs: &Epochs<'_>, plan: &Plan, layout: &Layout) -> Result<Report, s
         started_at: times.clone().map(|s| s.started_at).min().unwrap_or(latest.started_at),
         taken_at: times.map(|s| s.taken_at).max().unwrap_or(latest.taken_at),
         population: traffic.population,
-        warnings: reasons::warnings(epochs, &traffic, &srm, moved.values().any(|moved| *moved)),
+        warnings: reasons::warnings(epochs, traffic, &srm, moved.values().any(|moved| *moved)),
         srm,
         comparisons,
     })

@@ -1,13 +1,36 @@
 //! Whether the arms are alike in what the flag should not change: who gives up, and sizes.
 
 use latency_experiment_record::Outcome;
-use latency_experiment_stats::{Alternative, BaseRate, LabelCounts, average_log_e, label_log_e};
+use latency_experiment_stats::{
+    Alternative, BaseRate, LabelCounts, LabelTest, Share, average_log_e,
+};
 
 use crate::compare::{CONTROL, Pairing, Setting};
 use crate::traffic::Tally;
 
 /// Outcomes of requests that the client or a timeout ended.
 const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
+
+/// The tests of balance, with their logarithms taken for all shares of the experiment.
+pub(crate) struct Balance {
+    /// For labels that are common, less common and rare.
+    tests: [LabelTest; 3],
+}
+
+impl Balance {
+    pub(crate) fn new(shares: &[Share]) -> Self {
+        let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
+        let tests = rates.map(|rate| {
+            LabelTest::new(shares.iter().copied(), rate, Alternative::TwoSided)
+        });
+        Self { tests }
+    }
+
+    fn rare(&self) -> &LabelTest {
+        let [.., rare] = &self.tests;
+        rare
+    }
+}
 
 impl Setting<'_> {
     /// ln E against the arms having the same share of cancelled and aborted requests.
@@ -17,7 +40,7 @@ impl Setting<'_> {
             |epoch, arm| pairing.sum(epoch, arm, |tally| tally.outcomes.count(&CENSORED)),
             |epoch, arm| pairing.sum(epoch, arm, |tally| tally.outcomes.ended()),
         );
-        label_log_e(&counts, BaseRate::P99, Alternative::TwoSided)
+        self.balance.rare().log_e(&counts)
     }
 
     /// ln E against the arms having the same sizes: the average over the classes, which are given
@@ -40,9 +63,7 @@ impl Setting<'_> {
                     },
                 );
                 // A class may be common or rare: one base rate would be blind to the other kind.
-                let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
-                let log_e =
-                    rates.map(|rate| (1.0, label_log_e(&counts, rate, Alternative::TwoSided)));
+                let log_e = self.balance.tests.each_ref().map(|test| (1.0, test.log_e(&counts)));
                 (1.0, average_log_e(log_e))
             })
             .collect();

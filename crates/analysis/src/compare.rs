@@ -1,6 +1,6 @@
 //! The figures of one comparison. Every statistic comes from `latency-experiment-stats`.
 
-use latency_experiment_record::Outcome;
+use latency_experiment_record::{Outcome, Subject};
 use latency_experiment_stats::{
     self as stats, Alpha, Boundary, Design, Distribution, Estimate, Power, Quantile, Share,
     common_ratio, mann_whitney, mean_effect, quantile_confidence_sequence, quantile_effect,
@@ -8,6 +8,7 @@ use latency_experiment_stats::{
 };
 
 use crate::Plan;
+use crate::balance::Balance;
 use crate::comparison::{
     Interval, IntervalNs, MannWhitney, MeanComparison, QuantileComparison, Roles, ValidAt, finite,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) epochs: &'a Epochs<'a>,
     /// Whether requests are the subjects; if not, only point estimates are given.
     pub(crate) request_level: bool,
+    pub(crate) balance: Balance,
 }
 
 /// Everything measured about one variation in one segment.
@@ -56,7 +58,17 @@ pub(crate) struct Pairing<'a> {
     pub(crate) variation: usize,
 }
 
-impl Setting<'_> {
+impl<'a> Setting<'a> {
+    pub(crate) fn new(plan: &'a Plan, epochs: &'a Epochs<'a>) -> Self {
+        let request_level = epochs.subject() == Subject::RequestId;
+        let arms = CONTROL + 1..epochs.arms.len();
+        let pairs = (0..epochs.snapshots.len())
+            .flat_map(|epoch| arms.clone().map(move |variation| (epoch, variation)));
+        let shares: Vec<Share> =
+            pairs.filter_map(|(epoch, variation)| epochs.share(epoch, variation)).collect();
+        Self { plan, epochs, request_level, balance: Balance::new(&shares) }
+    }
+
     pub(crate) fn variations(&self) -> std::ops::Range<usize> {
         CONTROL + 1..self.epochs.arms.len()
     }
@@ -171,9 +183,7 @@ impl Setting<'_> {
     /// Share of the two arms' requests that the variation was allotted in an epoch; `None` when
     /// either has no weight there.
     pub(crate) fn share(&self, epoch: usize, variation: usize) -> Option<Share> {
-        let weight = |arm: usize| f64::from(self.epochs.weight(epoch, &self.epochs.arms[arm]));
-        let (control, variation) = (weight(CONTROL), weight(variation));
-        Share::new(variation / (control + variation)).ok()
+        self.epochs.share(epoch, variation)
     }
 
     /// Both arms on their own, over the strata that are compared.

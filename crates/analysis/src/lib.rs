@@ -117,6 +117,7 @@ mod compare;
 mod comparison;
 mod epochs;
 mod error;
+mod layout;
 mod plan;
 mod reasons;
 mod report;

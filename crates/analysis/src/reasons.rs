@@ -185,7 +185,7 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
 }
 
 /// Said once, when histograms had to be coarsened.
-pub(crate) const COARSE: &str = "the histograms have buckets of different width and were reduced to the coarser ones, which widens intervals";
+const COARSE: &str = "the histograms have buckets of different width and were reduced to the coarser ones, which widens intervals";
 
 /// Requests that ended in no arm.
 fn outside_the_experiment(epochs: &Epochs<'_>) -> u64 {
@@ -244,6 +244,9 @@ pub(crate) fn warnings(
     let sum = |count: fn(&latency_experiment_record::Counters) -> u64| {
         epochs.snapshots.iter().fold(0_u64, |sum, s| sum.saturating_add(count(&s.counters)))
     };
+    if traffic.widened {
+        warnings.push(COARSE.to_owned());
+    }
     let coarsened = sum(|counters| counters.coarsened);
     if coarsened > 0 {
         warnings.push(format!(

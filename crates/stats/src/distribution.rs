@@ -29,8 +29,9 @@ pub(crate) const RANK_SLACK: f64 = 1e-9;
 /// assert_eq!(latencies.quantile(Quantile::P50), Some(104.5));
 /// # Ok::<(), latency_experiment_stats::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Distribution {
+    /// Some may be empty, see [`aligned`](Self::aligned).
     cells: Arc<Vec<Cell>>,
     at_infinity: u64,
     moments: Option<Moments>,
@@ -42,6 +43,22 @@ impl Distribution {
     /// Fails on a bucket with reversed edges, on one that does not begin above the bucket before it, and
     /// on more than 2^63 - 1 observations.
     pub fn new(buckets: impl IntoIterator<Item = Bucket>) -> Result<Self, Error> {
+        Self::with_cells(buckets, false)
+    }
+
+    /// Like [`new`](Self::new), but keeps empty buckets: equal to a distribution without them in every
+    /// respect but speed.
+    ///
+    /// Distributions with the same buckets are merged and compared several times as fast as those whose
+    /// empty buckets differ.
+    pub fn aligned(buckets: impl IntoIterator<Item = Bucket>) -> Result<Self, Error> {
+        Self::with_cells(buckets, true)
+    }
+
+    fn with_cells(
+        buckets: impl IntoIterator<Item = Bucket>,
+        keep_empty: bool,
+    ) -> Result<Self, Error> {
         let buckets = buckets.into_iter();
         let mut cells = Vec::with_capacity(buckets.size_hint().0);
         let mut cumulative: u64 = 0;
@@ -54,7 +71,7 @@ impl Distribution {
                 return Err(Error::UnsortedBuckets { index, lower, previous_upper });
             }
             previous_upper = Some(upper);
-            if count > 0 {
+            if count > 0 || keep_empty {
                 cumulative = add_counts(cumulative, count)?;
                 cells.push(Cell { lower, upper, cumulative });
             }
@@ -132,12 +149,12 @@ impl Distribution {
     }
 
     /// The buckets with observations, in ascending order.
-    pub fn buckets(&self) -> impl ExactSizeIterator<Item = Bucket> + Clone + '_ {
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + Clone + '_ {
         let mut before = 0;
-        self.cells.iter().map(move |cell| {
+        self.cells.iter().filter_map(move |cell| {
             let count = cell.cumulative - before;
             before = cell.cumulative;
-            Bucket { lower: cell.lower, upper: cell.upper, count }
+            (count > 0).then_some(Bucket { lower: cell.lower, upper: cell.upper, count })
         })
     }
 
@@ -194,6 +211,14 @@ impl Distribution {
 
     pub(crate) fn finite_count(&self) -> u64 {
         self.cells.last().map_or(0, |cell| cell.cumulative)
+    }
+}
+
+impl PartialEq for Distribution {
+    fn eq(&self, other: &Self) -> bool {
+        self.at_infinity == other.at_infinity
+            && self.moments == other.moments
+            && self.buckets().eq(other.buckets())
     }
 }
 

@@ -163,7 +163,7 @@ pub use self::{
     hodges_lehmann::{HodgesLehmann, hodges_lehmann},
     interference::{ControlEpoch, Interference, interference},
     kolmogorov_smirnov::ks_distance,
-    label::{Alternative, BaseRate, LabelCounts, label_log_e},
+    label::{Alternative, BaseRate, LabelCounts, LabelTest, label_log_e},
     label_planning::{LabelDesign, label_requirement},
     level::{Alpha, Power, Quantile, Share},
     mann_whitney::{MannWhitney, mann_whitney},
