@@ -66,11 +66,7 @@ pub fn analyze(snapshots: &[Snapshot], plan: &Plan) -> Result<Report, Error> {
     Ok(report(&epochs, &traffic, plan)?)
 }
 
-fn report(
-    epochs: &Epochs<'_>,
-    traffic: &Traffic<'_>,
-    plan: &Plan,
-) -> Result<Report, stats::Error> {
+fn report(epochs: &Epochs<'_>, traffic: &Traffic<'_>, plan: &Plan) -> Result<Report, stats::Error> {
     let setting = Setting::new(plan, epochs);
     let srm = split(epochs)?;
     let doubts = general_doubts(epochs, &srm);

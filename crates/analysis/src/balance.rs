@@ -20,9 +20,8 @@ pub(crate) struct Balance {
 impl Balance {
     pub(crate) fn new(shares: &[Share]) -> Self {
         let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
-        let tests = rates.map(|rate| {
-            LabelTest::new(shares.iter().copied(), rate, Alternative::TwoSided)
-        });
+        let tests =
+            rates.map(|rate| LabelTest::new(shares.iter().copied(), rate, Alternative::TwoSided));
         Self { tests }
     }
 

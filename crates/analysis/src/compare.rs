@@ -4,7 +4,7 @@ use latency_experiment_record::{Outcome, Subject};
 use latency_experiment_stats::{
     self as stats, Alpha, Boundary, Design, Distribution, Estimate, Power, Quantile, Share,
     common_ratio, mann_whitney, mean_effect, quantile_confidence_sequence, quantile_effect,
-    requirement,
+    quantile_effects, requirement,
 };
 
 use crate::Plan;
@@ -94,12 +94,8 @@ impl<'a> Setting<'a> {
         let mut lifts = Vec::with_capacity(plan.quantiles().len());
         let (mut log_e, mut primary_rejected) = (0.0, false);
         for (quantile, level) in levels {
-            let effect = quantile_effect(&answered, quantile, boundary, alpha);
-            let at_level = if level == alpha {
-                effect
-            } else {
-                quantile_effect(&answered, quantile, boundary, level)
-            };
+            let [effect, at_level] =
+                quantile_effects(&answered, quantile, boundary, [alpha, level]);
             if quantile == plan.primary_quantile() {
                 log_e = effect.evidence.log_e.unwrap_or_default();
                 primary_rejected =

@@ -1,7 +1,7 @@
 //! The buckets that histograms are brought to before they are compared.
 
 use latency_experiment_record::Histogram;
-use latency_experiment_stats::{Bucket, Distribution, Error};
+use latency_experiment_stats::{Distribution, Error, Grid};
 
 /// Ranges of values, ascending and disjoint, of which each holds all buckets that overlap it.
 ///
@@ -9,11 +9,16 @@ use latency_experiment_stats::{Bucket, Distribution, Error};
 /// buckets when their memory is spent; a wide bucket swallows the finer ones in it, because arms must
 /// share their buckets to be compared. All distributions of one layout have all of its buckets, empty
 /// or not, which is what makes their comparison fast.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Layout {
     ranges: Vec<(u64, u64)>,
     /// Whether a range holds buckets that differ.
     pub(crate) widened: bool,
+}
+
+/// A layout that is complete.
+pub(crate) struct Frame {
+    grid: Grid,
 }
 
 impl Layout {
@@ -75,6 +80,13 @@ impl Layout {
         self.widened = widened;
     }
 
+    /// The layout with all its buckets.
+    pub(crate) fn frame(self) -> Result<Frame, Error> {
+        Ok(Frame { grid: Grid::new(self.ranges)? })
+    }
+}
+
+impl Frame {
     /// The values of all histograms, which this layout must be for, together.
     ///
     /// With exact moments when all that hold anything have them. Fails on more values than statistics
@@ -83,12 +95,13 @@ impl Layout {
         if histograms.is_empty() {
             return Ok(Distribution::default());
         }
-        let mut counts = vec![0_u64; self.ranges.len()];
+        let ranges = self.grid.edges();
+        let mut counts = vec![0_u64; ranges.len()];
         let mut moments = Some((0_u128, 0_u128));
         for histogram in histograms {
             let mut at = 0;
             for bucket in histogram.buckets() {
-                while self.ranges[at].1 < bucket.lower {
+                while ranges[at].1 < bucket.lower {
                     at += 1;
                 }
                 // Too many are refused below.
@@ -99,10 +112,7 @@ impl Layout {
                 Some((sum.checked_add(sums.sum?)?, sum_sq.checked_add(sums.sum_sq?)?))
             });
         }
-        let buckets = self.ranges.iter().zip(counts);
-        let distribution = Distribution::aligned(
-            buckets.map(|(&(lower, upper), count)| Bucket { lower, upper, count }),
-        )?;
+        let distribution = Distribution::on(&self.grid, counts)?;
         Ok(match moments {
             Some((sum, sum_sq)) => distribution.with_moments(sum, sum_sq),
             None => distribution,

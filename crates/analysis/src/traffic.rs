@@ -7,7 +7,7 @@ use latency_experiment_record::{Histogram, Milestone, Outcome, SeriesKey};
 use latency_experiment_stats::{Distribution, Error};
 
 use crate::epochs::Epochs;
-use crate::layout::Layout;
+use crate::layout::{Frame, Layout};
 use crate::report::Population;
 
 /// Requests of one arm in one segment and epoch.
@@ -150,11 +150,12 @@ impl<'a> Traffic<'a> {
         let population =
             if consulted.is_empty() { Population::Assigned } else { Population::Exposed };
         let mut routes = Vec::with_capacity(segments.len());
-        for ((name, sizes), layout) in segments.into_iter().zip(&layouts) {
+        for ((name, sizes), layout) in segments.into_iter().zip(layouts) {
+            let layout = layout.frame()?;
             let sizes = sizes
                 .into_iter()
                 .map(|(size, cells)| {
-                    let cells = cells.iter().map(|parts| parts.tally(layout));
+                    let cells = cells.iter().map(|parts| parts.tally(&layout));
                     Ok((size, Tallies { arms, cells: cells.collect::<Result<_, _>>()? }))
                 })
                 .collect::<Result<Vec<_>, Error>>()?;
@@ -212,7 +213,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    fn tally(&self, layout: &Layout) -> Result<Tally, Error> {
+    fn tally(&self, layout: &Frame) -> Result<Tally, Error> {
         Ok(Tally { latency: layout.distribution(&self.answered)?, outcomes: self.outcomes })
     }
 }

@@ -40,9 +40,7 @@ impl Distribution {
             return Some((mean, self.variance_around(mean)));
         }
         // Around the median, at most a standard deviation from the mean, hardly a digit cancels.
-        let median =
-            self.cells()[self.cells().partition_point(|cell| cell.cumulative < count.div_ceil(2))];
-        let center = Edges::of(median.lower, median.upper).midpoint();
+        let center = self.order_statistic(count.div_ceil(2))?.midpoint();
         let (mut sum, mut squares) = (0.0, 0.0);
         for Bucket { lower, upper, count } in self.buckets() {
             let deviation = Edges::of(lower, upper).midpoint() - center;

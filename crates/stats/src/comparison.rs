@@ -1,6 +1,6 @@
-use crate::bucket::{Span, walk};
 use crate::distribution::RANK_SLACK;
-use crate::{DesignEffect, Distribution, Edges, Error};
+use crate::grid::{Column, combine};
+use crate::{DesignEffect, Distribution, Edges, Error, Grid};
 
 /// Slack for a weighted distribution function that should meet a level exactly but was summed in floats.
 pub(crate) const LEVEL_SLACK: f64 = 1e-12;
@@ -44,12 +44,12 @@ impl Stratum {
 ///
 /// Building one merges the buckets of all strata; O(total buckets) where strata share their buckets. Ask
 /// it as many quantiles and levels as needed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Comparison {
     /// Strata with data in both arms, weights scaled to sum 1.
     strata: Vec<Stratum>,
     /// The weighted distribution functions at every bucket of any stratum, in ascending order.
-    steps: Vec<Step>,
+    steps: Steps,
     /// Harmonic information without the design effect.
     information: f64,
     design_effect: f64,
@@ -170,7 +170,7 @@ impl Comparison {
         self.strata.iter().fold(0, |sum, stratum| sum.saturating_add(stratum.variation.count()))
     }
 
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &Steps {
         &self.steps
     }
 
@@ -180,8 +180,9 @@ impl Comparison {
         if level <= 0.0 {
             return Edges::BELOW;
         }
-        let index = self.steps.partition_point(|step| arm.share(step) < level);
-        self.steps.get(index).map_or(Edges::ABOVE, |step| Edges::of(step.lower, step.upper))
+        let index = self.steps.shares.partition_point(|shares| arm.share(shares) < level);
+        let edges = self.steps.grid.edges().get(index);
+        edges.map_or(Edges::ABOVE, |&(lower, upper)| Edges::of(lower, upper))
     }
 
     /// A single stratum compares whole ranks, as an order statistic does; sums of weighted shares carry
@@ -209,19 +210,24 @@ impl Arm {
         }
     }
 
-    fn share(self, step: &Step) -> f64 {
+    fn share(self, shares: &Shares) -> f64 {
         match self {
-            Self::Control => step.control,
-            Self::Variation => step.variation,
+            Self::Control => shares.control,
+            Self::Variation => shares.variation,
         }
     }
 }
 
-/// A bucket and the weighted shares of observations up to and including it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Step {
-    pub(crate) lower: u64,
-    pub(crate) upper: u64,
+/// The weighted distribution functions at every bucket.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Steps {
+    pub(crate) grid: Grid,
+    pub(crate) shares: Vec<Shares>,
+}
+
+/// The weighted shares of observations up to and including a bucket.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shares {
     /// Of the control.
     pub(crate) control: f64,
     /// Of the variation.
@@ -230,9 +236,9 @@ pub(crate) struct Step {
     pub(crate) pooled: f64,
 }
 
-impl Span for Step {
-    fn span(&self) -> (u64, u64) {
-        (self.lower, self.upper)
+impl Steps {
+    fn column(&self) -> Column<'_, Shares> {
+        Column { grid: &self.grid, values: &self.shares }
     }
 }
 
@@ -247,42 +253,35 @@ pub(crate) fn information(control: &Distribution, variation: &Distribution) -> f
 ///
 /// Shares are added as cumulative counts over their total, so that one stratum has no rounding to speak of
 /// and many have that of the tree's depth.
-fn weighted_steps(strata: &[Stratum]) -> Result<Vec<Step>, Error> {
+fn weighted_steps(strata: &[Stratum]) -> Result<Steps, Error> {
     match strata {
-        [] => Ok(Vec::new()),
+        [] => Ok(Steps::default()),
         [one] => steps_of(one),
         _ => {
             let (left, right) = strata.split_at(strata.len() / 2);
             let (left, right) = (weighted_steps(left)?, weighted_steps(right)?);
-            let mut merged = Vec::with_capacity(left.len().max(right.len()));
-            walk(&left, &right, |(lower, upper), a, b| {
-                merged.push(Step {
-                    lower,
-                    upper,
-                    control: a.control + b.control,
-                    variation: a.variation + b.variation,
-                    pooled: a.pooled + b.pooled,
-                });
+            let (grid, shares) = combine(left.column(), right.column(), |a, b| Shares {
+                control: a.control + b.control,
+                variation: a.variation + b.variation,
+                pooled: a.pooled + b.pooled,
             })?;
-            Ok(merged)
+            Ok(Steps { grid, shares })
         }
     }
 }
 
-fn steps_of(stratum: &Stratum) -> Result<Vec<Step>, Error> {
+fn steps_of(stratum: &Stratum) -> Result<Steps, Error> {
     let Stratum { control, variation, weight } = stratum;
-    let (a, b) = (control.cells(), variation.cells());
     let (n_a, n_b) = (control.count() as f64, variation.count() as f64);
-    let mut steps = Vec::with_capacity(a.len().max(b.len()));
-    walk(a, b, |(lower, upper), a, b| {
-        let (below_a, below_b) = (a.cumulative as f64, b.cumulative as f64);
-        steps.push(Step {
-            lower,
-            upper,
-            control: weight * (below_a / n_a),
-            variation: weight * (below_b / n_b),
-            pooled: weight * ((below_a + below_b) / (n_a + n_b)),
-        });
+    // One rounding more than a division for each bucket, which the slack of every comparison covers.
+    let (per_a, per_b, per_both) = (weight / n_a, weight / n_b, weight / (n_a + n_b));
+    let (grid, shares) = combine(control.cumulative(), variation.cumulative(), |a, b| {
+        let (below_a, below_b) = (a as f64, b as f64);
+        Shares {
+            control: per_a * below_a,
+            variation: per_b * below_b,
+            pooled: per_both * (below_a + below_b),
+        }
     })?;
-    Ok(steps)
+    Ok(Steps { grid, shares })
 }

@@ -1,4 +1,4 @@
-use crate::bucket::walk;
+use crate::grid::walk;
 use crate::special::{ln_two_sided, two_sided, upper_tail};
 use crate::{Alternative, Comparison, Distribution};
 
@@ -133,9 +133,9 @@ impl Ranks {
             tie_sum: Some(0),
         };
         let (mut below_a, mut below_b) = (0, 0);
-        walk(control.cells(), variation.cells(), |_, a, b| {
-            ranks.add_tie(below_a, a.cumulative - below_a, b.cumulative - below_b);
-            (below_a, below_b) = (a.cumulative, b.cumulative);
+        walk(control.cumulative(), variation.cumulative(), |_, a, b| {
+            ranks.add_tie(below_a, a - below_a, b - below_b);
+            (below_a, below_b) = (a, b);
         })
         .ok()?;
         ranks.add_tie(below_a, control.at_infinity(), variation.at_infinity());
