@@ -56,14 +56,27 @@ impl Layout {
 
     /// Adds ascending, disjoint buckets.
     fn add(&mut self, buckets: impl Iterator<Item = (u64, u64)>) {
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.ranges.len() + 16);
-        let mut widened = self.widened;
+        // Most are known already.
+        let mut at = 0;
+        let unknown: Vec<(u64, u64)> = buckets
+            .filter(|bucket| {
+                while self.ranges.get(at).is_some_and(|range| range.0 < bucket.0) {
+                    at += 1;
+                }
+                self.ranges.get(at) != Some(bucket)
+            })
+            .collect();
+        if !unknown.is_empty() {
+            self.insert(&unknown);
+        }
+    }
+
+    fn insert(&mut self, buckets: &[(u64, u64)]) {
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(self.ranges.len() + buckets.len());
         let mut push = |range: (u64, u64)| match merged.last_mut() {
             Some(last) if range.0 <= last.1 => {
-                if *last != range {
-                    *last = (last.0.min(range.0), last.1.max(range.1));
-                    widened = true;
-                }
+                *last = (last.0.min(range.0), last.1.max(range.1));
+                self.widened = true;
             }
             _ => merged.push(range),
         };
@@ -72,12 +85,10 @@ impl Layout {
             while let Some(range) = ours.next_if(|range| range.0 < bucket.0) {
                 push(range);
             }
-            ours.next_if_eq(&bucket);
-            push(bucket);
+            push(*bucket);
         }
         ours.for_each(push);
         self.ranges = merged;
-        self.widened = widened;
     }
 
     /// The layout with all its buckets.

@@ -1,6 +1,6 @@
 use crate::distribution::RANK_SLACK;
-use crate::grid::{Column, combine};
-use crate::{DesignEffect, Distribution, Edges, Error, Grid};
+use crate::steps::{Arm, Steps};
+use crate::{DesignEffect, Distribution, Edges, Error};
 
 /// Slack for a weighted distribution function that should meet a level exactly but was summed in floats.
 pub(crate) const LEVEL_SLACK: f64 = 1e-12;
@@ -48,7 +48,6 @@ impl Stratum {
 pub struct Comparison {
     /// Strata with data in both arms, weights scaled to sum 1.
     strata: Vec<Stratum>,
-    /// The weighted distribution functions at every bucket of any stratum, in ascending order.
     steps: Steps,
     /// Harmonic information without the design effect.
     information: f64,
@@ -90,7 +89,7 @@ impl Comparison {
         for stratum in &mut used {
             stratum.weight = stratum.weight / largest / total;
         }
-        let steps = weighted_steps(&used)?;
+        let steps = Steps::of(&used)?;
         let information = used.iter().map(|s| information(&s.control, &s.variation)).sum();
         let dropped_share = if dropped > 0.0 { dropped / (kept + dropped) } else { 0.0 };
         Ok(Self { strata: used, steps, information, design_effect: 1.0, dropped_share })
@@ -180,8 +179,8 @@ impl Comparison {
         if level <= 0.0 {
             return Edges::BELOW;
         }
-        let index = self.steps.shares.partition_point(|shares| arm.share(shares) < level);
-        let edges = self.steps.grid.edges().get(index);
+        let index = self.steps.first(|index| self.steps.share(arm, index) >= level);
+        let edges = self.steps.grid().edges().get(index);
         edges.map_or(Edges::ABOVE, |&(lower, upper)| Edges::of(lower, upper))
     }
 
@@ -195,93 +194,8 @@ impl Comparison {
     }
 }
 
-/// Which side of a comparison is asked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Arm {
-    Control,
-    Variation,
-}
-
-impl Arm {
-    fn of(self, stratum: &Stratum) -> &Distribution {
-        match self {
-            Self::Control => &stratum.control,
-            Self::Variation => &stratum.variation,
-        }
-    }
-
-    fn share(self, shares: &Shares) -> f64 {
-        match self {
-            Self::Control => shares.control,
-            Self::Variation => shares.variation,
-        }
-    }
-}
-
-/// The weighted distribution functions at every bucket.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Steps {
-    pub(crate) grid: Grid,
-    pub(crate) shares: Vec<Shares>,
-}
-
-/// The weighted shares of observations up to and including a bucket.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Shares {
-    /// Of the control.
-    pub(crate) control: f64,
-    /// Of the variation.
-    pub(crate) variation: f64,
-    /// Of both arms together.
-    pub(crate) pooled: f64,
-}
-
-impl Steps {
-    fn column(&self) -> Column<'_, Shares> {
-        Column { grid: &self.grid, values: &self.shares }
-    }
-}
-
 /// `n_a n_b / (n_a + n_b)`, 0 for an empty arm.
 pub(crate) fn information(control: &Distribution, variation: &Distribution) -> f64 {
     let (a, b) = (control.count() as f64, variation.count() as f64);
     if a > 0.0 && b > 0.0 { a * b / (a + b) } else { 0.0 }
-}
-
-/// The weighted distribution functions of all strata, merged pairwise in a tree: linear in the buckets
-/// where strata share them.
-///
-/// Shares are added as cumulative counts over their total, so that one stratum has no rounding to speak of
-/// and many have that of the tree's depth.
-fn weighted_steps(strata: &[Stratum]) -> Result<Steps, Error> {
-    match strata {
-        [] => Ok(Steps::default()),
-        [one] => steps_of(one),
-        _ => {
-            let (left, right) = strata.split_at(strata.len() / 2);
-            let (left, right) = (weighted_steps(left)?, weighted_steps(right)?);
-            let (grid, shares) = combine(left.column(), right.column(), |a, b| Shares {
-                control: a.control + b.control,
-                variation: a.variation + b.variation,
-                pooled: a.pooled + b.pooled,
-            })?;
-            Ok(Steps { grid, shares })
-        }
-    }
-}
-
-fn steps_of(stratum: &Stratum) -> Result<Steps, Error> {
-    let Stratum { control, variation, weight } = stratum;
-    let (n_a, n_b) = (control.count() as f64, variation.count() as f64);
-    // One rounding more than a division for each bucket, which the slack of every comparison covers.
-    let (per_a, per_b, per_both) = (weight / n_a, weight / n_b, weight / (n_a + n_b));
-    let (grid, shares) = combine(control.cumulative(), variation.cumulative(), |a, b| {
-        let (below_a, below_b) = (a as f64, b as f64);
-        Shares {
-            control: per_a * below_a,
-            variation: per_b * below_b,
-            pooled: per_both * (below_a + below_b),
-        }
-    })?;
-    Ok(Steps { grid, shares })
 }

@@ -140,6 +140,7 @@ mod rate_ratio;
 mod rounds;
 mod special;
 mod srm;
+mod steps;
 mod strict_test;
 mod switchback;
 mod threshold;

@@ -1,4 +1,5 @@
-use crate::comparison::{Arm, LEVEL_SLACK};
+use crate::comparison::LEVEL_SLACK;
+use crate::steps::Arm;
 use crate::{Alpha, Boundary, Comparison, Distribution, Edges, Estimate, Evidence, Quantile};
 
 /// How a quantile of the variation differs from that of the control.
@@ -175,12 +176,12 @@ fn score(comparison: &Comparison, p: f64) -> Score {
     let strata = comparison.strata();
     let deff = comparison.design_effect();
     let steps = comparison.steps();
-    let index = steps.shares.partition_point(|shares| shares.pooled < p - LEVEL_SLACK);
+    let index = steps.first(|index| steps.pooled(index) >= p - LEVEL_SLACK);
     // Behind the last bucket come the observations at infinity, up to which everything counts.
-    let edge = |index: usize| steps.grid.edges().get(index).map(|edges| edges.1);
+    let edge = |index: usize| steps.grid().edges().get(index).map(|edges| edges.1);
     let (before, here) = (index.checked_sub(1).and_then(edge), edge(index));
-    let share_before = index.checked_sub(1).map_or(0.0, |index| steps.shares[index].pooled);
-    let share_here = steps.shares.get(index).map_or(1.0, |shares| shares.pooled);
+    let share_before = index.checked_sub(1).map_or(0.0, |before| steps.pooled(before));
+    let share_here = here.map_or(1.0, |_| steps.pooled(index));
     let inside = if share_here > share_before {
         ((p - share_before) / (share_here - share_before)).clamp(0.0, 1.0)
     } else {
@@ -192,7 +193,7 @@ fn score(comparison: &Comparison, p: f64) -> Score {
         let (a, b) = (&stratum.control, &stratum.variation);
         let (n_a, n_b) = (a.count() as f64, b.count() as f64);
         let interpolate = |arm: &Distribution, all: f64| {
-            let (low, high) = if arm.grid().is(&steps.grid) {
+            let (low, high) = if arm.grid().is(steps.grid()) {
                 let high = here.map(|_| arm.count_of_first(index + 1));
                 (Some(arm.count_of_first(index)), high)
             } else {
