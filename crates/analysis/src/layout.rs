@@ -19,14 +19,75 @@ pub(crate) struct Layout {
 /// A layout that is complete.
 pub(crate) struct Frame {
     grid: Grid,
+    /// Where each bucket of the recorder is in the grid.
+    places: Vec<u32>,
+}
+
+/// Buckets of the recorder, the overflow bucket included.
+const RECORDER_BUCKETS: usize = (30 << 7) + 1;
+
+/// The position of a bucket among those of this project's recorder: 128 per octave up to 2^36, then one.
+/// `None` for one that is not its.
+///
+/// Nearly all buckets are of these, and a position finds them without a search.
+fn recorder_index((lower, upper): (u64, u64)) -> Option<usize> {
+    if lower >= 1 << 36 {
+        return (lower == 1 << 36 && upper == u64::MAX).then_some(RECORDER_BUCKETS - 1);
+    }
+    let shift = (lower | 128).ilog2() - 7;
+    let width = 1 << shift;
+    let own = lower & (width - 1) == 0 && upper == lower + (width - 1);
+    own.then_some(((shift as usize) << 7) + (lower >> shift) as usize)
+}
+
+/// Which buckets of the recorder occur.
+struct Known([bool; RECORDER_BUCKETS]);
+
+impl Default for Known {
+    fn default() -> Self {
+        Self([false; RECORDER_BUCKETS])
+    }
+}
+
+impl Known {
+    /// Notes a bucket; false when it is not one of the recorder's.
+    fn note(&mut self, edges: (u64, u64)) -> bool {
+        let index = recorder_index(edges);
+        if let Some(index) = index {
+            self.0[index] = true;
+        }
+        index.is_some()
+    }
+
+    /// The edges of those that occur, ascending.
+    fn edges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let occur = self.0.iter().enumerate().filter(|(_, occurs)| **occurs);
+        occur.map(|(index, _)| {
+            if index == RECORDER_BUCKETS - 1 {
+                return (1 << 36, u64::MAX);
+            }
+            let shift = (index >> 7).saturating_sub(1);
+            let lower = ((index - (shift << 7)) as u64) << shift;
+            (lower, lower + ((1 << shift) - 1))
+        })
+    }
 }
 
 impl Layout {
     /// The finest layout for all histograms.
     pub(crate) fn of<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> Self {
-        let mut layout = Self::default();
+        let mut known = Known::default();
+        let mut foreign: Vec<Vec<(u64, u64)>> = Vec::new();
         for histogram in histograms {
-            layout.add(histogram.buckets().iter().map(|bucket| (bucket.lower, bucket.upper)));
+            let buckets = histogram.buckets().iter().map(|bucket| (bucket.lower, bucket.upper));
+            let others: Vec<(u64, u64)> = buckets.filter(|edges| !known.note(*edges)).collect();
+            if !others.is_empty() {
+                foreign.push(others);
+            }
+        }
+        let mut layout = Self { ranges: known.edges().collect(), widened: false };
+        for buckets in foreign {
+            layout.add(buckets.into_iter());
         }
         layout
     }
@@ -93,11 +154,20 @@ impl Layout {
 
     /// The layout with all its buckets.
     pub(crate) fn frame(self) -> Result<Frame, Error> {
-        Ok(Frame { grid: Grid::new(self.ranges)? })
+        let mut places = vec![Frame::ELSEWHERE; RECORDER_BUCKETS];
+        for (place, edges) in self.ranges.iter().enumerate() {
+            if let Some(index) = recorder_index(*edges) {
+                places[index] = u32::try_from(place).unwrap_or(Frame::ELSEWHERE);
+            }
+        }
+        Ok(Frame { grid: Grid::new(self.ranges)?, places })
     }
 }
 
 impl Frame {
+    /// Stands for a bucket that is not in the grid, but inside a wider one.
+    const ELSEWHERE: u32 = u32::MAX;
+
     /// The values of all histograms, which this layout must be for, together.
     ///
     /// With exact moments when all that hold anything have them. Fails on more values than statistics
@@ -110,13 +180,15 @@ impl Frame {
         let mut counts = vec![0_u64; ranges.len()];
         let mut moments = Some((0_u128, 0_u128));
         for histogram in histograms {
-            let mut at = 0;
             for bucket in histogram.buckets() {
-                while ranges[at].1 < bucket.lower {
-                    at += 1;
-                }
+                let place = match recorder_index((bucket.lower, bucket.upper)) {
+                    Some(index) if self.places[index] != Self::ELSEWHERE => {
+                        self.places[index] as usize
+                    }
+                    _ => ranges.partition_point(|range| range.1 < bucket.lower),
+                };
                 // Too many are refused below.
-                counts[at] = counts[at].saturating_add(bucket.count);
+                counts[place] = counts[place].saturating_add(bucket.count);
             }
             let sums = histogram.sums();
             moments = moments.and_then(|(sum, sum_sq)| {
@@ -157,6 +229,22 @@ mod tests {
         }
         let chain = layout(&[&[(0, 4), (10, 12)], &[(3, 8)], &[(8, 11)]]);
         assert_eq!(chain.ranges, [(0, 12)]);
+    }
+
+    #[test]
+    fn buckets_of_the_recorder_are_found_by_position() {
+        let mut next = 0;
+        for index in 0..RECORDER_BUCKETS {
+            let mut known = Known::default();
+            known.0[index] = true;
+            let edges = known.edges().next().unwrap();
+            assert_eq!((edges.0, recorder_index(edges)), (next, Some(index)));
+            next = edges.1.wrapping_add(1);
+        }
+        assert_eq!(next, 0, "they tile all values");
+        for foreign in [(0, 1), (256, 256), (257, 258), (1 << 36, 1 << 37), (1 << 37, u64::MAX)] {
+            assert_eq!(recorder_index(foreign), None, "{foreign:?}");
+        }
     }
 
     #[test]

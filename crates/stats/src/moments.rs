@@ -64,7 +64,8 @@ struct Bound {
 
 impl Bound {
     fn add(&mut self, edge: u64, count: u64) {
-        let (edge, count) = (edge as f64, count as f64);
+        // A distribution holds less than 2^63, and signed integers become floats in one instruction.
+        let (edge, count) = (edge as f64, count.cast_signed() as f64);
         let product = edge * count;
         self.sum += product;
         self.sum_sq += product * edge;
