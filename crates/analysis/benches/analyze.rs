@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use jiff::Timestamp;
 use latency_experiment_analysis::{Plan, analyze};
 use latency_experiment_record::{
-    Arm, Bucket, Counters, Experiment, Fingerprint, Histogram, Milestone, Outcome, SeriesKey,
+    Arm, Attached, Bucket, Counters, Experiment, Fingerprint, Histogram, Milestone, Outcome, SeriesKey,
     Snapshot, Subject, Sums,
 };
 use std::collections::BTreeMap;
@@ -99,6 +99,8 @@ fn snapshot(epoch: u64, routes: usize, requests: usize, random: &mut Seeded) -> 
         counters: Counters::default(),
         series,
         slowest: BTreeMap::new(),
+        parts: Vec::new(),
+        attached: Attached::default(),
     }
 }
 

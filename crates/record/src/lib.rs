@@ -72,11 +72,13 @@
 //! Documents and merges fail with [`Error`], which names place, value and rule. Recording never
 //! fails and never panics.
 
+mod attached;
 mod clock;
 mod error;
 mod histogram;
 mod json;
 mod layout;
+mod part;
 mod recorder;
 mod segments;
 mod series;
@@ -85,9 +87,11 @@ mod slowest;
 mod snapshot;
 mod totals;
 
+pub use attached::{Attached, SinceFreeze};
 pub use clock::Clock;
 pub use error::Error;
 pub use histogram::{Bucket, Histogram, Sums};
+pub use part::Part;
 pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
 };
