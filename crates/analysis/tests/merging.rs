@@ -48,7 +48,7 @@ fn part(index: u64, seed: u64) -> Snapshot {
     }
     let time = (snapshot.started_at, snapshot.taken_at);
     snapshot.attached.intervals.insert(time, snapshot.series.clone());
-    snapshot.attached.flag_state = Some(serde_json::json!({"enabled": index % 3 > 0}));
+    snapshot.attached.flag_state = Some(serde_json::json!({"enabled": !index.is_multiple_of(3)}));
     let at = snapshot.taken_at.to_string();
     snapshot.attached.events = vec![serde_json::json!({"at": at, "is": index % 2})];
     // What is compared is what was written.
