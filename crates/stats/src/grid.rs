@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::Error;
+use crate::averages::log_midpoint;
+use crate::{Edges, Error};
 
 /// Bucket edges that distributions share.
 ///
@@ -16,7 +17,14 @@ use crate::Error;
 /// # Ok::<(), latency_experiment_stats::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Grid(Arc<Vec<(u64, u64)>>);
+pub struct Grid(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    edges: Vec<(u64, u64)>,
+    /// Taken once for all distributions, when first asked for.
+    log_midpoints: OnceLock<Vec<f64>>,
+}
 
 impl Grid {
     /// A grid of buckets with these lower and upper edges, both inclusive, in ascending order.
@@ -34,17 +42,23 @@ impl Grid {
             }
             previous_upper = Some(upper);
         }
-        Ok(Self(Arc::new(edges)))
+        Ok(Self::of_sorted(edges))
     }
 
     /// The edges of the buckets.
     pub fn edges(&self) -> &[(u64, u64)] {
-        &self.0
+        &self.0.edges
+    }
+
+    /// The logarithm of each bucket's geometric midpoint; values below one unit count as one.
+    pub(crate) fn log_midpoints(&self) -> &[f64] {
+        let logarithm = |&(lower, upper): &(u64, u64)| log_midpoint(Edges::of(lower, upper));
+        self.0.log_midpoints.get_or_init(|| self.edges().iter().map(logarithm).collect())
     }
 
     /// A grid of edges that are known to ascend.
     pub(crate) fn of_sorted(edges: Vec<(u64, u64)>) -> Self {
-        Self(Arc::new(edges))
+        Self(Arc::new(Inner { edges, log_midpoints: OnceLock::new() }))
     }
 
     /// Whether two grids are one.
