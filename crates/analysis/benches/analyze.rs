@@ -7,8 +7,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use jiff::Timestamp;
 use latency_experiment_analysis::{Plan, analyze};
 use latency_experiment_record::{
-    Arm, Attached, Bucket, Counters, Experiment, Fingerprint, Histogram, Milestone, Outcome, SeriesKey,
-    Snapshot, Subject, Sums,
+    Arm, Attached, Bucket, Counters, Experiment, Fingerprint, Histogram, Milestone, Outcome,
+    SeriesKey, Snapshot, Subject, Sums,
 };
 use std::collections::BTreeMap;
 use std::hint::black_box;

@@ -1,11 +1,14 @@
 //! The reasons of a verdict in words, with figures.
 
-use latency_experiment_record::{Milestone, Subject, reserved};
+use latency_experiment_record::{Milestone, reserved};
 
 use crate::Plan;
 use crate::analyze::{FEWEST, ROUTES_FDR};
+use crate::blocks::FEWEST_PAIRS;
+use crate::compare::{Setting, Subjects};
 use crate::comparison::{Comparison, QuantileComparison, Verdict};
 use crate::epochs::Epochs;
+use crate::groups::FEWEST_GROUPS;
 use crate::report::{Population, Srm};
 use crate::traffic::Traffic;
 use crate::verdict::{Case, Lifts};
@@ -16,8 +19,14 @@ use crate::words;
 pub(crate) enum Doubt {
     /// One epoch was recorded under several allocations.
     MixedFingerprints { epoch: u64, fingerprints: Vec<String> },
-    /// Requests are not assigned independently of each other.
-    Subject(Subject),
+    /// Requests of one subject share their arm, and too few random groups say how alike they are.
+    Groups { seen: usize, incomplete: bool },
+    /// Blocks of time share their arm, and some requests do not say which block they are of.
+    Blocks,
+    /// Pairs of blocks that are not of one arm each.
+    BrokenPairs { broken: usize },
+    /// Whether the variation moves sizes cannot be tested.
+    SizesUntested,
     /// The arms did not get the requests that their weights allot.
     Split,
     /// The arms consulted the flag unequally often.
@@ -40,12 +49,27 @@ impl Doubt {
                 fingerprints.len(),
                 words::list(fingerprints)
             ),
-            Self::Subject(Subject::TimeSlice) => {
-                "time slices: requests of one block share their arm, so request-level tests are refused"
+            Self::Groups { seen: 0, .. } => {
+                "sticky: requests of one subject share their arm, so request-level tests are refused, and the snapshots have no random groups to test with"
                     .to_owned()
             }
-            Self::Subject(_) => {
-                "sticky: requests of one subject share their arm, so request-level tests are refused"
+            Self::Groups { incomplete: true, .. } => {
+                "sticky: requests of one subject share their arm, so request-level tests are refused, and some requests have no random group"
+                    .to_owned()
+            }
+            Self::Groups { seen, .. } => format!(
+                "sticky: requests of one subject share their arm, so request-level tests are refused, and {seen} random groups are too few: at least {FEWEST_GROUPS} are needed"
+            ),
+            Self::Blocks => {
+                "time slices: requests of one block share their arm, so request-level tests are refused, and some requests do not say their block"
+                    .to_owned()
+            }
+            Self::BrokenPairs { broken } => format!(
+                "time slices: {} of blocks were not served by one arm each",
+                words::counted(*broken as u64, "pair", "pairs")
+            ),
+            Self::SizesUntested => {
+                "size classes: whether the variation moves sizes is not tested when requests are not the subjects"
                     .to_owned()
             }
             Self::Split => {
@@ -97,6 +121,14 @@ pub(crate) fn reasons(
             "descriptive only: the response's size is not fixed before the arm is".to_owned(),
         );
     }
+    if let Some(found) = comparison.variance_inflation.filter(|found| found.inflated) {
+        reasons.push(format!(
+            "clustered or time-varying effect: over {} intervals the difference between the arms varied {:.1} times as much as independent requests would, so intervals are widened by {}",
+            found.intervals,
+            found.factor,
+            words::percent(found.factor.sqrt() - 1.0)
+        ));
+    }
     if comparison.dropped_share > 0.0 {
         reasons.push(format!(
             "{} of the requests could not be compared: their route and epoch has data in one arm only",
@@ -144,7 +176,13 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
     let mut reasons = Vec::new();
     let name = words::quantile(plan.primary());
     let primary = comparison.quantiles.iter().find(|quantile| quantile.q == plan.primary());
-    if let Some(primary) = primary {
+    let few = comparison.blocks.filter(|counts| counts.pairs < FEWEST_PAIRS);
+    if let Some(counts) = few {
+        reasons.push(format!(
+            "{} of time blocks: at least {FEWEST_PAIRS} are needed before anything is claimed",
+            words::counted(counts.pairs as u64, "pair", "pairs")
+        ));
+    } else if let Some(primary) = primary {
         let range = words::between(primary.lift);
         reasons.push(match range.as_str() {
             "anything" => format!("the requests do not bound {name} yet"),
@@ -197,11 +235,12 @@ fn outside_the_experiment(epochs: &Epochs<'_>) -> u64 {
 
 /// What concerns the whole report.
 pub(crate) fn warnings(
-    epochs: &Epochs<'_>,
+    setting: &Setting<'_>,
     traffic: &Traffic<'_>,
     srm: &Srm,
     sizes_moved: bool,
 ) -> Vec<String> {
+    let epochs = setting.epochs;
     let mut warnings = Vec::new();
     if epochs.arms.len() < 2 {
         warnings.push("only the control has weight: there is nothing to compare".to_owned());
@@ -219,12 +258,25 @@ pub(crate) fn warnings(
         warnings
             .push("no request consulted the flag: all assigned requests are compared".to_owned());
     }
-    if epochs.subject() != Subject::RequestId {
-        warnings.push(format!(
-            "the subject is {}: the split is not tested and estimates have no intervals, because requests are not independent of each other",
-            epochs.subject()
-        ));
-    } else if !traffic.routes.is_empty() && srm.observed.values().all(|count| *count == 0) {
+    match &setting.subjects {
+        Subjects::Requests { .. } => {}
+        Subjects::Sticky(groups) if groups.suffice() => warnings.push(format!(
+            "sticky subjects: requests of one subject share their arm, so request-level tests are refused; intervals and the split rest on {} random groups",
+            groups.count()
+        )),
+        Subjects::Sticky(_) => warnings.push(
+            "sticky subjects without enough random groups: the split is not tested and estimates have no intervals"
+                .to_owned(),
+        ),
+        Subjects::TimeSlices(_) => warnings.push(
+            "time slices: whole blocks of time share their arm, so request-level tests are refused and the split is not tested; intervals rest on pairs of blocks"
+                .to_owned(),
+        ),
+    }
+    if setting.request_level()
+        && !traffic.routes.is_empty()
+        && srm.observed.values().all(|count| *count == 0)
+    {
         warnings.push("no assignment was counted: the split cannot be tested".to_owned());
     }
     if sizes_moved {

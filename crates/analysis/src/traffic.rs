@@ -24,7 +24,8 @@ pub(crate) struct Tally {
 pub(crate) struct Outcomes([u64; Outcome::ALL.len()]);
 
 /// The outcomes whose latency is that of an answer.
-const ANSWERED: [Outcome; 3] = [Outcome::Completed, Outcome::ClientError, Outcome::Aborted];
+pub(crate) const ANSWERED: [Outcome; 3] =
+    [Outcome::Completed, Outcome::ClientError, Outcome::Aborted];
 
 /// The outcomes that count as slower than every answer.
 const UNANSWERED: [Outcome; 4] =
@@ -48,7 +49,7 @@ impl Outcomes {
         self.count(&UNANSWERED)
     }
 
-    fn add(&mut self, outcome: Outcome, requests: u64) {
+    pub(crate) fn add(&mut self, outcome: Outcome, requests: u64) {
         let sum = &mut self.0[outcome.index()];
         *sum = sum.saturating_add(requests);
     }
@@ -130,17 +131,11 @@ pub(crate) struct Traffic<'a> {
 impl<'a> Traffic<'a> {
     /// Sorts the series of all epochs. Fails when an arm holds more requests than statistics can count.
     pub(crate) fn try_new(epochs: &'a Epochs<'_>) -> Result<Self, Error> {
-        let consulted: BTreeSet<&str> = latencies(epochs)
-            .filter(|(_, _, key, _)| key.exposed)
-            .map(|(_, _, key, _)| key.route.as_str())
-            .collect();
+        let consulted = consulted(epochs);
         let arms = epochs.arms.len();
         let empty = || vec![Parts::default(); epochs.snapshots.len() * arms];
         let mut segments: BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>> = BTreeMap::new();
-        for (epoch, arm, key, histogram) in latencies(epochs) {
-            if consulted.contains(key.route.as_str()) && !key.exposed {
-                continue;
-            }
+        for Counted { epoch, arm, key, histogram } in counted(epochs, &consulted) {
             let sizes = segments.entry(&key.route).or_default();
             let cells = sizes.entry(&key.size).or_insert_with(empty);
             cells[epoch * arms + arm].add(key.outcome, histogram);
@@ -185,15 +180,37 @@ fn layouts(segments: &BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>>) -> Vec<Lay
     if all.widened { layouts.iter().map(|layout| layout.within(&all)).collect() } else { layouts }
 }
 
-/// The latency series of the compared arms, with the positions of their epoch and arm.
-fn latencies<'a>(
+/// The routes of which some request consulted the flag.
+pub(crate) fn consulted<'a>(epochs: &'a Epochs<'_>) -> BTreeSet<&'a str> {
+    let exposed = latencies(epochs).filter(|one| one.key.exposed);
+    exposed.map(|one| one.key.route.as_str()).collect()
+}
+
+/// A latency series of a compared arm, with the positions of its epoch and arm.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted<'a> {
+    pub(crate) epoch: usize,
+    pub(crate) arm: usize,
+    pub(crate) key: &'a SeriesKey,
+    pub(crate) histogram: &'a Histogram,
+}
+
+/// The latency series that are compared: on routes that consult the flag, those of requests that did.
+pub(crate) fn counted<'a>(
     epochs: &'a Epochs<'_>,
-) -> impl Iterator<Item = (usize, usize, &'a SeriesKey, &'a Histogram)> {
+    consulted: &BTreeSet<&str>,
+) -> impl Iterator<Item = Counted<'a>> {
+    latencies(epochs).filter(|one| one.key.exposed || !consulted.contains(one.key.route.as_str()))
+}
+
+/// The latency series of the compared arms.
+pub(crate) fn latencies<'a>(epochs: &'a Epochs<'_>) -> impl Iterator<Item = Counted<'a>> {
     epochs.snapshots.iter().enumerate().flat_map(move |(epoch, snapshot)| {
         snapshot.series.iter().filter_map(move |(key, histogram)| {
             // Reserved arms are no arms of the experiment, so they are not found.
             let arm = epochs.arms.iter().position(|name| *name == key.arm)?;
-            (key.milestone == Milestone::Latency).then_some((epoch, arm, key, histogram))
+            let is_latency = key.milestone == Milestone::Latency;
+            is_latency.then_some(Counted { epoch, arm, key, histogram })
         })
     })
 }
