@@ -136,7 +136,7 @@ fn blocks(seed: u64, pairs: u64, factor: f64) -> Snapshot {
                 let latency = random.latency(load * noise * [1.0, factor][arm], 0.3);
                 service.record(arm, latency, |key| {
                     key.block = Some(2 * pair + half as u64);
-                    key.route = ["GET /a", "GET /b"][request % 2].to_owned();
+                    ["GET /a", "GET /b"][request % 2].clone_into(&mut key.route);
                 });
             }
         }
