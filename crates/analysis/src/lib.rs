@@ -41,6 +41,7 @@
 //! | [`Report`] | the document: prints as a table, exchanged as JSON |
 //! | [`Comparison`] | one variation against the control in one segment |
 //! | [`Verdict`] | what to make of it |
+//! | [`sample_size`] | how many requests a [`Goal`] needs, from what was recorded before |
 //!
 //! # What is compared
 //!
@@ -147,6 +148,7 @@ mod pairing;
 mod plan;
 mod reasons;
 mod report;
+mod sample_size;
 mod split;
 mod table;
 mod traffic;
@@ -164,3 +166,4 @@ pub use fixed_n::{
 };
 pub use plan::Plan;
 pub use report::{ExposedSrm, Population, Report, Srm, SrmChiSquare};
+pub use sample_size::{Baseline, Goal, Requests, SampleSize, sample_size};

@@ -78,6 +78,26 @@ pub(crate) fn duration(ns: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// Seconds in the unit that suits people: `40 s`, `12 min`, `3.5 h`, `12 days`.
+pub(crate) fn span(seconds: f64) -> String {
+    const UNITS: [(&str, f64, f64); 4] = [
+        ("s", 1.0, 90.0),
+        ("min", 60.0, 90.0),
+        ("h", 3_600.0, 48.0),
+        ("days", 86_400.0, f64::INFINITY),
+    ];
+    let (unit, scale, _) = UNITS
+        .into_iter()
+        .find(|(_, scale, most)| seconds / scale < *most)
+        .unwrap_or(UNITS[UNITS.len() - 1]);
+    let value = seconds / scale;
+    if value < 9.95 && unit != "s" {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{} {unit}", count(value.ceil() as u64))
+    }
+}
+
 /// An interval of a lift: `between 12.0 % and 31.0 % lower`, `between 2.1 % lower and 3.0 % higher`.
 pub(crate) fn between(lift: Interval) -> String {
     let lower = lift.lower.unwrap_or(-1.0);
