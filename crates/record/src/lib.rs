@@ -48,6 +48,8 @@
 //! | [`Writer`] | the calling thread's tables, inside [`Recorder::write`] |
 //! | [`Histogram`] | holds the counts of one series |
 //! | [`Snapshot`] | holds all series of one experiment and epoch; merges, subtracts, JSON |
+//! | [`ThresholdFreeze`] | freezes thresholds from the first requests and counts those after |
+//! | [`IntervalRing`] | makes intervals out of successive snapshots |
 //! | [`Clock`] | how time comes in |
 //!
 //! # Guarantees
@@ -76,6 +78,7 @@ mod attached;
 mod clock;
 mod error;
 mod histogram;
+mod interval_ring;
 mod json;
 mod layout;
 mod part;
@@ -85,12 +88,14 @@ mod series;
 mod shard;
 mod slowest;
 mod snapshot;
+mod threshold_freeze;
 mod totals;
 
 pub use attached::{Attached, SinceFreeze};
 pub use clock::Clock;
 pub use error::Error;
 pub use histogram::{Bucket, Histogram, Sums};
+pub use interval_ring::IntervalRing;
 pub use part::Part;
 pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
@@ -99,3 +104,4 @@ pub use series::{Milestone, Outcome, SeriesKey, reserved};
 pub use shard::SeriesId;
 pub use slowest::{CompactId, SlowRequest};
 pub use snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};
+pub use threshold_freeze::ThresholdFreeze;
