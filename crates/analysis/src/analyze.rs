@@ -119,10 +119,10 @@ fn general_doubts(setting: &Setting<'_>, srm: &Srm) -> Vec<Doubt> {
         _ => {}
     }
     if srm.mismatch {
-        doubts.push(Doubt::Split);
+        doubts.push(Doubt::Split { observed: srm.observed.clone() });
     }
-    if srm.exposed.as_ref().is_some_and(|exposed| exposed.mismatch) {
-        doubts.push(Doubt::ExposedSplit);
+    if let Some(exposed) = srm.exposed.as_ref().filter(|exposed| exposed.mismatch) {
+        doubts.push(Doubt::ExposedSplit { observed: exposed.observed.clone() });
     }
     doubts
 }
@@ -224,7 +224,8 @@ impl Rows<'_> {
         if figures.n.control.min(figures.n.variation) < FEWEST {
             doubts.push(Doubt::TooFew);
         }
-        if figures.censoring_log_e >= UNBALANCED {
+        // A split that is off looks unbalanced in everything, also in what nobody did.
+        if figures.censoring_log_e >= UNBALANCED && figures.gave_up {
             doubts.push(Doubt::UnbalancedCensoring);
         }
         if let Some(counts) = figures.more.blocks.filter(|counts| counts.broken > 0) {

@@ -9,7 +9,7 @@ use crate::compare::{CONTROL, Setting, Subjects};
 use crate::pairing::Pairing;
 
 /// Outcomes of requests that the client or a timeout ended.
-const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
+pub(crate) const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
 
 /// The tests of balance, with their logarithms taken for all shares of the experiment.
 pub(crate) struct Balance {

@@ -10,7 +10,7 @@ use latency_experiment_stats::{
 };
 
 use crate::Plan;
-use crate::balance::Balance;
+use crate::balance::{Balance, CENSORED};
 use crate::blocks::{Blocks, Figure};
 use crate::comparison::{
     BlockCounts, HodgesLehmann, Inflation, Interval, IntervalNs, Labels, MannWhitney,
@@ -65,6 +65,8 @@ pub(crate) struct Figures {
     pub(crate) primary_rejected: bool,
     /// ln E against equal shares of cancelled and aborted requests.
     pub(crate) censoring_log_e: f64,
+    /// Whether any request was cancelled or aborted.
+    pub(crate) gave_up: bool,
     /// By what factor variances exceed those of independent requests, at the primary quantile.
     design_effect: f64,
     /// The control's latencies, to plan from.
@@ -261,6 +263,7 @@ impl<'a> Setting<'a> {
             log_e,
             primary_rejected,
             censoring_log_e: self.censoring_log_e(pairing)?,
+            gave_up: control.count(&CENSORED).max(variation.count(&CENSORED)) > 0,
             design_effect,
             baseline: arms.control.pooled,
         };
@@ -452,6 +455,8 @@ impl<'a> Setting<'a> {
         if matches!(self.subjects, Subjects::TimeSlices(_)) {
             return None;
         }
+        // In the overflow bucket values have no scale to change by.
+        figures.baseline.quantile(design.quantile).filter(|value| value.is_finite())?;
         let requirement = requirement(&figures.baseline, &design, self.boundary())?;
         let open = 1.0 - figures.information / requirement.information;
         Some((figures.design_effect * requirement.requests * open).max(0.0).ceil() as u64)

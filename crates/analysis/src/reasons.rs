@@ -1,5 +1,7 @@
 //! The reasons of a verdict in words, with figures.
 
+use std::collections::BTreeMap;
+
 use latency_experiment_record::{Milestone, reserved};
 
 use crate::Plan;
@@ -28,9 +30,9 @@ pub(crate) enum Doubt {
     /// Whether the variation moves sizes cannot be tested.
     SizesUntested,
     /// The arms did not get the requests that their weights allot.
-    Split,
+    Split { observed: BTreeMap<String, u64> },
     /// The arms consulted the flag unequally often.
-    ExposedSplit,
+    ExposedSplit { observed: BTreeMap<String, u64> },
     /// No request of the route consulted the flag.
     NeverConsulted,
     /// An arm has less than 20 requests.
@@ -72,14 +74,14 @@ impl Doubt {
                 "size classes: whether the variation moves sizes is not tested when requests are not the subjects"
                     .to_owned()
             }
-            Self::Split => {
-                "sample ratio mismatch: the arms did not get the requests that their weights allot"
-                    .to_owned()
-            }
-            Self::ExposedSplit => {
-                "sample ratio mismatch of the exposed requests: the arms did not consult the flag equally often"
-                    .to_owned()
-            }
+            Self::Split { observed } => format!(
+                "sample ratio mismatch: the arms did not get the requests that their weights allot, but {}",
+                words::by_arm(observed)
+            ),
+            Self::ExposedSplit { observed } => format!(
+                "sample ratio mismatch of the exposed requests: the arms did not consult the flag as often as their weights allot, but {}",
+                words::by_arm(observed)
+            ),
             Self::NeverConsulted => {
                 "never consulted: no request of this route consulted the flag".to_owned()
             }
@@ -194,10 +196,11 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
         .iter()
         .any(|lifts| lifts.is_slower(case.minimum_effect) || lifts.is_faster(case.minimum_effect));
     if seen && !case.confirmed {
-        reasons.push(format!(
-            "a difference shows, but {compared} routes and variations are compared, and among so many its evidence at {name} is not enough (e-BH at {})",
-            words::round_percent(ROUTES_FDR)
-        ));
+        let level = words::round_percent(ROUTES_FDR);
+        reasons.push(match compared {
+            1 => format!("a difference shows, but its evidence at {name}, which decides for routes, is not enough (e-BH at {level})"),
+            _ => format!("a difference shows, but {compared} routes and variations are compared, and among so many its evidence at {name} is not enough (e-BH at {level})"),
+        });
     }
     let hidden = comparison.quantiles.iter().zip(&case.lifts).find(|(_, lifts)| {
         lifts.answered.upper < -case.minimum_effect && !lifts.is_faster(case.minimum_effect)
