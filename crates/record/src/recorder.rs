@@ -331,6 +331,8 @@ impl Recorder {
             counters,
             series,
             slowest,
+            parts: Vec::new(),
+            attached: crate::Attached::default(),
         }
     }
 
