@@ -11,6 +11,7 @@ use latency_experiment_record::Recorder;
 use crate::arms::{Arms, FlagArm};
 use crate::clock::AnyClock;
 use crate::head::{Headers, RequestHead};
+use crate::looks::Looks;
 use crate::request_id::RequestId;
 use crate::request_ids::IdSource;
 use crate::revision::{Revision, Revisions};
@@ -27,6 +28,7 @@ pub(crate) struct Core {
     pub(crate) plain: bool,
     pub(crate) revisions: Revisions,
     pub(crate) recorder: Recorder,
+    pub(crate) looks: Looks,
     pub(crate) clock: AnyClock,
     pub(crate) route_source: RouteSource,
     pub(crate) unrouted: Unrouted,

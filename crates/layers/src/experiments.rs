@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use latency_experiment_flags::{Error, FlagSet};
-use latency_experiment_record::{Clock, ExperimentId, Limits, Recorder, Snapshot};
+use latency_experiment_record::{Clock, ExperimentId, IntervalRing, Limits, Recorder, Snapshot};
 
 use crate::clock::{AnyClock, MachineClock};
 use crate::core::{Core, Filter};
 use crate::head::RequestHead;
+use crate::looks::Looks;
 use crate::request_ids::{IdSource, RequestIdCounts, RequestIds};
 use crate::revision::{Revisions, TablesBuilder};
 use crate::route::{RouteSource, Source};
@@ -29,6 +31,7 @@ pub struct Config {
     busy_time: bool,
     server_timing: bool,
     limits: Limits,
+    history: Option<(usize, Duration)>,
     clock: AnyClock,
 }
 
@@ -46,6 +49,7 @@ impl Config {
             busy_time: false,
             server_timing: false,
             limits: Limits::default(),
+            history: None,
             clock: AnyClock::Machine(MachineClock::new()),
         }
     }
@@ -123,6 +127,18 @@ impl Config {
         self
     }
 
+    /// Keeps a history: the last `intervals` intervals, each of at least this length, made of the
+    /// snapshots that are taken. It shows the effect over time, and with 30 intervals or more the
+    /// report tells whether the effect varies more than chance explains.
+    ///
+    /// Off by default, because memory and snapshots grow with it: by what was recorded in each
+    /// interval.
+    #[must_use]
+    pub fn with_history(mut self, intervals: usize, length: Duration) -> Self {
+        self.history = Some((intervals, length));
+        self
+    }
+
     /// Another clock than the machine's, for tests.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
@@ -178,6 +194,7 @@ impl Experiments {
             busy_time,
             server_timing,
             limits,
+            history,
             clock,
         } = config;
         let recorder = Recorder::new(limits, Timestamp::now());
@@ -190,6 +207,10 @@ impl Experiments {
                 && !server_timing,
             revisions: Revisions::new(flags, builder),
             recorder,
+            looks: Looks::new(
+                recorder,
+                history.map(|(intervals, length)| IntervalRing::new(intervals, length)),
+            ),
             clock,
             unrouted: Unrouted::new(matches!(route_source.source(), Source::Function(_))),
             route_source,
@@ -273,7 +294,7 @@ impl Experiments {
     }
 
     fn snapshot_of(self, epoch: ExperimentId) -> Snapshot {
-        self.core.recorder.snapshot(epoch, Timestamp::now())
+        self.core.looks.snapshot(epoch)
     }
 
     /// How the IDs of requests came about. All zero unless a client's header is trusted.

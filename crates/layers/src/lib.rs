@@ -91,6 +91,7 @@ mod handle;
 mod head;
 mod hex;
 mod latency;
+mod looks;
 mod request_id;
 mod request_ids;
 mod revision;

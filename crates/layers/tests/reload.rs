@@ -190,3 +190,30 @@ fn requests_of_a_sticky_flag_are_recorded_by_random_group() {
     let all = usize::from(RANDOM_GROUPS);
     assert_eq!((groups_of("control"), groups_of("variation")), (all, all));
 }
+
+#[test]
+fn snapshots_carry_frozen_thresholds_and_the_history_that_was_asked_for() {
+    let length = std::time::Duration::from_nanos(1);
+    let config = Config::new(flags(all_on())).with_history(3, length);
+    let experiments = Experiments::new(config);
+    let flag = experiments.flag("flag").unwrap();
+    let mut service = experiments.layer().layer(service_fn(handler));
+    let mut send = |requests| {
+        for _ in 0..requests {
+            run(service.call(request())).unwrap();
+        }
+        experiments.snapshot(flag)
+    };
+    assert!(send(499).attached.since_freeze.is_empty());
+    assert!(send(1).attached.since_freeze.is_empty(), "they were needed to set the thresholds");
+    let snapshot = send(40);
+    let counts: Vec<_> = snapshot.attached.since_freeze.values().collect();
+    assert_eq!(counts.len(), 1);
+    assert!(["0.5", "0.95", "0.99"].iter().all(|quantile| counts[0][*quantile].n == 40));
+    for _ in 0..4 {
+        send(1);
+    }
+    let snapshot = send(1);
+    assert_eq!(snapshot.attached.intervals.len(), 3, "the last ones");
+    assert_eq!(Snapshot::from_json(&snapshot.to_json()).unwrap(), snapshot);
+}
