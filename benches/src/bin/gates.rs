@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     targets.push(best("recording during snapshots / without", Bound::AtMost(1.15), None, || {
         scraping::scraping(ROUNDS / 50).factor()
     }));
-    let tables = snapshots::recorded(1_000, 2);
+    let (tables, _) = memory::of_threads(1_000, 2);
     targets.push(best(
         "snapshot of 1,000 series × 2 / hdrhistogram add",
         Bound::AtMost(1.0),
