@@ -17,11 +17,15 @@ pub struct Point {
     pub values: Vec<f64>,
 }
 
-/// Instructions and nanoseconds per request above the bare service, by the number of series.
+/// Instructions and nanoseconds per request above the bare service, by the number of series. The
+/// sizes are measured one after the other, so that none evicts another's tables from the caches.
 pub fn with_series(rounds: usize) -> Result<Vec<Point>, Box<dyn Error>> {
-    let sizes = [1, 10, 100, 1_000, 10_000];
-    let cases: Vec<_> = sizes.into_iter().flat_map(many::cases).collect();
-    above_bare(&cases, rounds, |size| format!("{size}-series/"), &sizes.map(|size| (size, "ours")))
+    let mut points = Vec::new();
+    for size in [1, 10, 100, 1_000, 10_000] {
+        let prefix = format!("{size}-series/");
+        points.extend(above_bare(&many::cases(size), rounds, &prefix, &[(size, "ours")])?);
+    }
+    Ok(points)
 }
 
 /// The same by the number of flags, each of which the handler consults.
@@ -30,20 +34,20 @@ pub fn with_flags(rounds: usize) -> Result<Vec<Point>, Box<dyn Error>> {
     let names = sizes.map(|(_, name)| name);
     let cases = ["bare"].into_iter().chain(names);
     let cases: Vec<_> = cases.filter_map(|name| cases::find(&format!("tower/{name}"))).collect();
-    above_bare(&cases, rounds, |_| "tower/".to_owned(), &sizes)
+    above_bare(&cases, rounds, "tower/", &sizes)
 }
 
 fn above_bare(
     cases: &[Case],
     rounds: usize,
-    platform: impl Fn(usize) -> String,
+    prefix: &str,
     sizes: &[(usize, &str)],
 ) -> Result<Vec<Point>, Box<dyn Error>> {
     let counted = callgrind::measure(cases, None)?;
     let timed = cost::measure(cases, rounds);
     let point = |&(size, name): &(usize, &str)| {
         let of = |what: &str| {
-            let name = format!("{}{what}", platform(size));
+            let name = format!("{prefix}{what}");
             let counted = counted.cases.iter().find(|case| case.name == name)?;
             Some((counted.instructions, timed.cases.iter().find(|case| case.name == name)?))
         };
@@ -70,16 +74,24 @@ fn snapshot(size: usize, series: usize, threads: u64, rounds: usize) -> Point {
     Point { size, values: vec![taken.quiet.as_secs_f64() * 1e3, bytes as f64 / 1_048_576.0] }
 }
 
-/// The exponent with which a column grows, over all of its points: the slope of the line of least
-/// squares through their logarithms. 0 is no growth, 1 is growth in proportion.
+/// The exponent with which a column grows, over all of its points: 0 is no growth, 1 is growth in
+/// proportion.
 pub fn exponent(points: &[Point], column: usize) -> f64 {
-    let logarithms =
-        points.iter().map(|point| ((point.size as f64).ln(), point.values[column].ln()));
+    line(points.iter().map(|point| ((point.size as f64).ln(), point.values[column].ln()))).1
+}
+
+/// What a column is at size 0 and what each further one adds, if it grows along a line.
+pub fn steps(points: &[Point], column: usize) -> (f64, f64) {
+    line(points.iter().map(|point| (point.size as f64, point.values[column])))
+}
+
+/// The line of least squares: its height at 0, and its slope.
+fn line(points: impl ExactSizeIterator<Item = (f64, f64)> + Clone) -> (f64, f64) {
     let count = points.len() as f64;
-    let (x, y) = logarithms.clone().fold((0.0, 0.0), |sum, (x, y)| (sum.0 + x, sum.1 + y));
+    let (x, y) = points.clone().fold((0.0, 0.0), |sum, (x, y)| (sum.0 + x, sum.1 + y));
     let (x_mean, y_mean) = (x / count, y / count);
-    let (above, below) = logarithms.fold((0.0, 0.0), |(above, below), (x, y)| {
+    let (above, below) = points.fold((0.0, 0.0), |(above, below), (x, y)| {
         (above + (x - x_mean) * (y - y_mean), below + (x - x_mean).powi(2))
     });
-    above / below
+    (y_mean - above / below * x_mean, above / below)
 }

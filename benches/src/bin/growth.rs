@@ -39,6 +39,8 @@ struct Section {
     /// What comes out, with its unit, and what the laws call it.
     columns: [(&'static str, &'static str); 2],
     base: f64,
+    /// The law of a column in words, by its name and what is varied.
+    law: fn(&str, &str, &[Point], usize) -> String,
     points: Vec<Point>,
 }
 
@@ -57,8 +59,8 @@ fn main() -> ExitCode {
 }
 
 fn write(out: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
-    let request = [("instructions", "instructions per request"), ("ns", "time per request")];
-    let snapshot = [("snapshot, ms", "time per snapshot"), ("tables, MiB", "memory")];
+    let request = [("instructions", "The instruction count"), ("ns", "The time")];
+    let snapshot = [("snapshot, ms", "The time"), ("tables, MiB", "The memory")];
     let sections = [
         Section {
             file: "request-by-series",
@@ -66,6 +68,7 @@ fn write(out: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
             varied: "series",
             columns: request,
             base: 10.0,
+            law: power,
             points: growth::with_series(rounds)?,
         },
         Section {
@@ -74,6 +77,7 @@ fn write(out: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
             varied: "flags",
             columns: request,
             base: 2.0,
+            law: steps,
             points: growth::with_flags(rounds)?,
         },
         Section {
@@ -82,6 +86,7 @@ fn write(out: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
             varied: "series",
             columns: snapshot,
             base: 10.0,
+            law: power,
             points: growth::snapshots_with_series(rounds),
         },
         Section {
@@ -90,6 +95,7 @@ fn write(out: &Path, rounds: usize) -> Result<(), Box<dyn Error>> {
             varied: "threads",
             columns: snapshot,
             base: 2.0,
+            law: power,
             points: growth::snapshots_with_threads(rounds),
         },
     ];
@@ -128,9 +134,11 @@ impl Section {
         });
         writeln!(page, "\n## {}\n\n{}\n", self.title, table::table(&header, rows))?;
         writeln!(page, "![{}](performance/{}.svg)\n", self.title, self.file)?;
-        let laws = self.columns.iter().enumerate().map(|(column, (_, name))| {
-            law(name, self.varied, growth::exponent(&self.points, column))
-        });
+        let laws = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(column, (_, name))| (self.law)(name, self.varied, &self.points, column));
         writeln!(page, "{}", laws.collect::<Vec<_>>().join("\n"))
     }
 
@@ -148,16 +156,23 @@ impl Section {
     }
 }
 
-/// The law in words, from the exponent of a power.
-fn law(what: &str, varied: &str, exponent: f64) -> String {
+/// The law of a column that grows with a power of what is varied.
+fn power(what: &str, varied: &str, points: &[Point], column: usize) -> String {
+    let exponent = growth::exponent(points, column);
     let words = match exponent {
-        flat if flat.abs() < 0.05 => format!("does not depend on the number of {varied}"),
-        slow if slow < 0.5 => format!("hardly grows with the number of {varied}"),
-        below if below < 0.9 => format!("grows more slowly than the number of {varied}"),
-        line if line <= 1.1 => format!("grows in proportion to the number of {varied}"),
+        flat if flat.abs() < 0.05 => format!("hardly depends on the number of {varied}"),
+        below if below < 0.75 => format!("grows much more slowly than the number of {varied}"),
+        line if line <= 1.15 => format!("grows about in proportion to the number of {varied}"),
         _ => format!("grows faster than the number of {varied}"),
     };
-    format!("- The {what} {words}: as its power of {exponent:.2}.")
+    format!("- {what} {words}: with its power of {exponent:.2}.")
+}
+
+/// The law of a column to which each further one adds the same.
+fn steps(what: &str, varied: &str, points: &[Point], column: usize) -> String {
+    let (height, step) = growth::steps(points, column);
+    let one = varied.trim_end_matches('s');
+    format!("- {what} grows along a line: {height:.0}, and {step:.0} for each {one}.")
 }
 
 /// What all of it was measured on.
