@@ -1,5 +1,6 @@
 //! Which variation a request gets, and why.
 
+use crate::flag::Subject;
 use crate::hash;
 use crate::set::{FlagIndex, FlagSet, ValidFlag};
 
@@ -10,6 +11,9 @@ pub struct Assignment {
     pub variation: u8,
     /// Why it is that one.
     pub reason: Reason,
+    /// The random group of the subject, below [`RANDOM_GROUPS`](crate::RANDOM_GROUPS); 0 unless the
+    /// flag is sticky and the split decided.
+    pub group: u8,
 }
 
 /// Why a request got its variation. Only [`Split`](Self::Split) makes it part of the experiment.
@@ -26,6 +30,8 @@ pub enum Reason {
     ExcludedByGroup,
     /// The subject is not within the coverage; control is served.
     NotCovered,
+    /// The request does not say who its subject is; control is served.
+    NoSubject,
 }
 
 /// What an evaluation may read of a request beside its subject.
@@ -45,8 +51,7 @@ impl Attributes for NoAttributes {
 }
 
 impl FlagSet {
-    /// Evaluates one flag for a subject, in this order: disabled, override, exclusion group,
-    /// coverage and weights. The first that decides wins.
+    /// Evaluates one flag for a request. See [`ValidFlag::evaluate`].
     ///
     /// # Panics
     ///
@@ -55,36 +60,68 @@ impl FlagSet {
     pub fn evaluate(
         &self,
         flag: FlagIndex,
-        subject: &[u8],
+        request_id: &[u8],
         attributes: &impl Attributes,
     ) -> Assignment {
-        self.flag(flag).evaluate(subject, attributes)
+        self.flag(flag).evaluate(request_id, attributes)
     }
 }
 
 impl ValidFlag {
+    /// Evaluates the flag for a request, in this order: disabled, override, subject, exclusion
+    /// group, coverage and weights. The first that decides wins.
     #[inline]
-    fn evaluate(&self, subject: &[u8], attributes: &impl Attributes) -> Assignment {
-        let control = |reason| Assignment { variation: self.control, reason };
+    pub fn evaluate(&self, request_id: &[u8], attributes: &impl Attributes) -> Assignment {
+        // What most flags are is decided without a look at anything else.
+        if self.is_plain {
+            return self.split(request_id);
+        }
+        self.decide(request_id, attributes)
+    }
+
+    #[inline(never)]
+    fn decide(&self, request_id: &[u8], attributes: &impl Attributes) -> Assignment {
         if !self.enabled {
-            return control(Reason::Disabled);
+            return self.control_because(Reason::Disabled);
         }
         if let Some(variation) = self.override_of(attributes) {
-            return Assignment { variation, reason: Reason::Override };
+            return Assignment { variation, reason: Reason::Override, group: 0 };
         }
+        let subject = match &self.subject {
+            Subject::RequestId => Some(request_id),
+            Subject::Header(name) => attributes.header(name).map(str::as_bytes),
+        };
+        let Some(subject) = subject.filter(|subject| !subject.is_empty()) else {
+            return self.control_because(Reason::NoSubject);
+        };
         if let Some(group) = &self.group {
-            let position = hash::position_of(hash::seeded_slot(subject, group.seed));
+            let position = hash::position_of(hash::slot_of(hash::seeded(subject, group.seed)));
             if !group.range.contains(&position) {
-                return control(Reason::ExcludedByGroup);
+                return self.control_because(Reason::ExcludedByGroup);
             }
         }
-        match self.allocation.arm(hash::seeded_slot(subject, self.seed)) {
-            Some(variation) => Assignment { variation, reason: Reason::Split },
-            None => control(Reason::NotCovered),
-        }
+        self.split(subject)
     }
 
     #[inline]
+    fn split(&self, subject: &[u8]) -> Assignment {
+        let hash = hash::seeded(subject, self.seed);
+        let Some(variation) = self.allocation.arm(hash::slot_of(hash)) else {
+            return self.control_because(Reason::NotCovered);
+        };
+        let group = if self.is_plain { 0 } else { self.group_of(hash) };
+        Assignment { variation, reason: Reason::Split, group }
+    }
+
+    fn group_of(&self, hash: u64) -> u8 {
+        if self.is_sticky() { hash::group_of(hash) } else { 0 }
+    }
+
+    #[inline]
+    fn control_because(&self, reason: Reason) -> Assignment {
+        Assignment { variation: self.control, reason, group: 0 }
+    }
+
     fn override_of(&self, attributes: &impl Attributes) -> Option<u8> {
         let value = attributes.header(self.override_header.as_deref()?)?;
         self.variations

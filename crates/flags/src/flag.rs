@@ -27,6 +27,7 @@ pub struct Flag {
     pub(crate) variations: Vec<Variation>,
     pub(crate) control: String,
     pub(crate) salt: Option<String>,
+    pub(crate) subject: Subject,
     pub(crate) coverage_bp: u16,
     pub(crate) exclusion_group: Option<ExclusionGroup>,
     pub(crate) override_header: Option<String>,
@@ -39,6 +40,18 @@ pub struct Variation {
     pub name: String,
     /// Its share of the subjects, relative to the other weights.
     pub weight: u32,
+}
+
+/// What is hashed to choose the arm of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// The ID of the request: every request is dealt anew. It reaches a verdict fastest.
+    #[default]
+    RequestId,
+    /// The value of a request header, such as a user or a tenant: the flag is *sticky*, all requests
+    /// of a subject get one arm. A request without the header gets control, outside the experiment.
+    Header(String),
 }
 
 /// The part of an exclusion group that a flag takes: flags with disjoint ranges in one group never
@@ -66,6 +79,7 @@ impl Flag {
                 .into(),
             control: "control".to_owned(),
             salt: None,
+            subject: Subject::RequestId,
             coverage_bp: crate::FULL_COVERAGE_BP,
             exclusion_group: None,
             override_header: None,
@@ -112,6 +126,16 @@ impl Flag {
     #[must_use]
     pub fn with_salt(mut self, salt: impl Into<String>) -> Self {
         self.salt = Some(salt.into());
+        self
+    }
+
+    /// What is hashed, by default the request ID.
+    ///
+    /// Keep to the request ID unless a user who switches between the arms would notice: requests of
+    /// one subject resemble each other, so a sticky flag needs many more of them.
+    #[must_use]
+    pub fn with_subject(mut self, subject: Subject) -> Self {
+        self.subject = subject;
         self
     }
 

@@ -8,10 +8,23 @@ pub(crate) fn seed(salt: &str) -> u64 {
     xxh3_64(salt.as_bytes())
 }
 
-/// The slot of a subject under a seed: the upper 32 bits of its seeded XXH3.
+/// The seeded XXH3 of a subject.
 #[inline]
-pub(crate) fn seeded_slot(subject: &[u8], seed: u64) -> u32 {
-    (xxh3_64_with_seed(subject, seed) >> 32) as u32
+pub(crate) fn seeded(subject: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(subject, seed)
+}
+
+/// The slot that a hash stands for: its upper 32 bits.
+#[inline]
+pub(crate) fn slot_of(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// The random group that a hash stands for, of [`RANDOM_GROUPS`]: from its lower 32 bits, which
+/// the arm does not depend on.
+#[inline]
+pub(crate) fn group_of(hash: u64) -> u8 {
+    (((hash & u64::from(u32::MAX)) * u64::from(RANDOM_GROUPS)) >> 32) as u8
 }
 
 /// The slot of a subject under a salt, of 2³²: `xxh3_64_with_seed(subject, xxh3_64(salt)) >> 32`.
@@ -20,8 +33,13 @@ pub(crate) fn seeded_slot(subject: &[u8], seed: u64) -> u32 {
 /// assert_eq!(latency_experiment_flags::slot("checkout", b"01JCKJZS2YFSTBQQ5W6ASQZ1Y2"), 2_541_389_172);
 /// ```
 pub fn slot(salt: &str, subject: &[u8]) -> u32 {
-    seeded_slot(subject, seed(salt))
+    slot_of(seeded(subject, seed(salt)))
 }
+
+/// How many random groups the subjects of each arm are dealt into, when a subject sends many
+/// requests. Requests of one subject resemble each other; groups of subjects do not, so the spread
+/// between groups is what tells how certain a comparison is.
+pub const RANDOM_GROUPS: u8 = 32;
 
 /// The position of a subject in an exclusion group, of 10,000.
 pub fn exclusion_position(salt: &str, subject: &[u8]) -> u16 {

@@ -52,6 +52,6 @@ mod set;
 pub use allocation::FULL_COVERAGE_BP;
 pub use error::{Error, Problem};
 pub use evaluate::{Assignment, Attributes, NoAttributes, Reason};
-pub use flag::{ExclusionGroup, Flag, Variation};
-pub use hash::{exclusion_position, slot};
+pub use flag::{ExclusionGroup, Flag, Subject, Variation};
+pub use hash::{RANDOM_GROUPS, exclusion_position, slot};
 pub use set::{FlagIndex, FlagSet, MAX_FLAGS, MAX_VARIATIONS, ValidFlag};

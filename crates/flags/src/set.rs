@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::allocation::{Allocation, FULL_COVERAGE_BP};
 use crate::error::{Error, Problem};
-use crate::flag::{Flag, Variation};
+use crate::flag::{Flag, Subject, Variation};
 use crate::hash;
 
 /// Most flags in one set.
@@ -25,20 +25,23 @@ impl FlagIndex {
 }
 
 /// 1 to 16 validated flags.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlagSet {
     flags: Vec<ValidFlag>,
 }
 
 /// A flag that passed every check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidFlag {
+    /// Enabled, on the request ID, without override and exclusion group: only the split decides.
+    pub(crate) is_plain: bool,
     pub(crate) name: String,
     pub(crate) enabled: bool,
     pub(crate) epoch: u64,
     pub(crate) variations: Vec<Variation>,
     pub(crate) control: u8,
     pub(crate) coverage_bp: u16,
+    pub(crate) subject: Subject,
     pub(crate) seed: u64,
     pub(crate) allocation: Allocation,
     pub(crate) group: Option<Group>,
@@ -46,7 +49,7 @@ pub struct ValidFlag {
     fingerprint: u64,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Group {
     pub(crate) seed: u64,
     pub(crate) range: Range<u16>,
@@ -97,6 +100,32 @@ impl FlagSet {
         }
     }
 
+    /// The same flags in the order of `names`. The error names those that are missing and those
+    /// that are too many.
+    pub fn in_order_of<'a>(
+        mut self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let missing = names.iter().filter(|name| self.find(name).is_err()).map(|name| {
+            Problem::new(
+                "flags",
+                format!("`{name}` is missing, which the service was started with"),
+            )
+        });
+        let unknown = self.flags.iter().filter(|flag| !names.contains(&flag.name.as_str()));
+        let unknown = unknown.map(|flag| {
+            let error = Error::unknown_flag(&flag.name, names.iter().copied());
+            Problem::new("flags", error.to_string())
+        });
+        let problems: Vec<_> = missing.chain(unknown).collect();
+        if !problems.is_empty() {
+            return Err(Error::invalid(problems));
+        }
+        self.flags.sort_by_key(|flag| names.iter().position(|name| *name == flag.name));
+        Ok(self)
+    }
+
     /// The flag at this position.
     ///
     /// # Panics
@@ -120,6 +149,10 @@ impl ValidFlag {
         let salt = flag.salt.as_deref().unwrap_or(&flag.name);
         let control = flag.variations.iter().position(|variation| variation.name == flag.control);
         Self {
+            is_plain: flag.enabled
+                && flag.subject == Subject::RequestId
+                && flag.override_header.is_none()
+                && flag.exclusion_group.is_none(),
             seed: hash::seed(salt),
             allocation: Allocation::new(
                 flag.variations.iter().map(|variation| variation.weight),
@@ -135,6 +168,10 @@ impl ValidFlag {
             epoch: flag.epoch,
             variations: flag.variations,
             coverage_bp: flag.coverage_bp,
+            subject: match flag.subject {
+                Subject::Header(name) => Subject::Header(name.to_ascii_lowercase()),
+                subject => subject,
+            },
             override_header: flag.override_header.map(|name| name.to_ascii_lowercase()),
         }
     }
@@ -169,6 +206,17 @@ impl ValidFlag {
         self.control
     }
 
+    /// What is hashed to choose the arm.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// Whether all requests of a subject get the same arm.
+    #[inline]
+    pub fn is_sticky(&self) -> bool {
+        self.subject != Subject::RequestId
+    }
+
     /// The coverage in basis points; 0 when the flag is disabled.
     pub fn coverage_bp(&self) -> u16 {
         if self.enabled { self.coverage_bp } else { 0 }
@@ -186,7 +234,10 @@ fn fingerprint(flag: &Flag) -> u64 {
     let mut fields = vec![
         "flag/1".to_owned(),
         flag.salt.clone().unwrap_or_else(|| flag.name.clone()),
-        "request_id".to_owned(),
+        match &flag.subject {
+            Subject::RequestId => "request_id".to_owned(),
+            Subject::Header(name) => format!("header:{}", name.to_ascii_lowercase()),
+        },
         flag.control.clone(),
     ];
     for Variation { name, weight } in &flag.variations {
@@ -251,6 +302,11 @@ fn check(flag: &Flag, at: &str, problems: &mut Vec<Problem>) {
             "exclusion_group",
             format!("[{}, {}) is not a range within 0..=10000", group.from, group.to),
         );
+    }
+    if let Subject::Header(name) = &flag.subject
+        && !is_header_name(name)
+    {
+        problem("subject.header", format!("`{name}` is not an HTTP header name"));
     }
     if let Some(header) = flag.override_header.as_ref().filter(|header| !is_header_name(header)) {
         problem("override_header", format!("`{header}` is not an HTTP header name"));

@@ -81,7 +81,7 @@ fn what_decides_first_wins() {
     ];
     for (flag, header, variation, reason) in cases {
         let shown = format!("{flag:?}");
-        assert_eq!(evaluate(flag, header), Assignment { variation, reason }, "{shown}");
+        assert_eq!(evaluate(flag, header), Assignment { variation, reason, group: 0 }, "{shown}");
     }
 }
 
@@ -141,4 +141,51 @@ fn everything_that_is_wrong_is_reported_at_once() {
     assert_eq!(paths.last(), Some(&"flags[1].name"), "and the name is there twice");
     assert!(FlagSet::try_new([]).unwrap_err().to_string().contains("1 to 16"));
     assert!(FlagSet::try_new((0..17).map(|n| Flag::new(format!("f{n}")))).is_err());
+}
+
+#[test]
+fn a_sticky_flag_hashes_its_header_and_deals_its_subjects_into_groups() {
+    struct User(Option<&'static str>);
+    impl Attributes for User {
+        fn header(&self, name: &str) -> Option<&str> {
+            self.0.filter(|_| name == "x-user")
+        }
+    }
+    let sticky = Flag::new("flag").with_subject(Subject::Header("X-User".to_owned()));
+    let flags = FlagSet::try_new([sticky, Flag::new("other").with_salt("flag")]).unwrap();
+    let [flag, by_id] = ["flag", "other"].map(|name| flags.find(name).unwrap());
+    for user in ["ada", "grace", "joan"] {
+        let assignment = flags.evaluate(flag, b"an ID", &User(Some(user)));
+        assert_eq!(assignment, flags.evaluate(flag, b"another ID", &User(Some(user))));
+        let same_salt = flags.evaluate(by_id, user.as_bytes(), &NoAttributes);
+        assert_eq!(assignment.variation, same_salt.variation);
+        assert_eq!(same_salt.group, 0, "each request is a subject of its own");
+        // ((hash mod 2^32) G) >> 32
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(
+            user.as_bytes(),
+            xxhash_rust::xxh3::xxh3_64(b"flag"),
+        );
+        let group = (u128::from(hash) % (1 << 32)) * u128::from(RANDOM_GROUPS) / (1 << 32);
+        assert_eq!(u128::from(assignment.group), group);
+    }
+    for nobody in [None, Some("")] {
+        assert_eq!(flags.evaluate(flag, b"an ID", &User(nobody)).reason, Reason::NoSubject);
+    }
+    let error = FlagSet::try_new([Flag::new("f").with_subject(Subject::Header("x y".to_owned()))]);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "flags[0].subject.header: `x y` is not an HTTP header name"
+    );
+}
+
+#[test]
+fn a_set_is_put_into_the_order_of_another_or_tells_what_does_not_fit() {
+    let set = |names: &[&str]| FlagSet::try_new(names.iter().map(|name| Flag::new(*name))).unwrap();
+    let ordered = set(&["b", "a"]).in_order_of(["a", "b"]).unwrap();
+    assert_eq!(ordered, set(&["a", "b"]));
+    assert_eq!(
+        set(&["alpha", "c"]).in_order_of(["alpha", "beta"]).unwrap_err().to_string(),
+        "flags: `beta` is missing, which the service was started with\n\
+         flags: `c` is not a flag of this set; it has `alpha`, `beta`"
+    );
 }

@@ -9,10 +9,9 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::assignments::Assignments;
 use crate::core::Core;
 use crate::head::RequestHead;
-use crate::scope::{self, Scope};
+use crate::scope::{self, More, Scope};
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that assigns.
 ///
@@ -69,30 +68,29 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut scope = assign(self.core, &mut request);
-        let inner = {
-            let _entered = scope::enter(&mut scope);
-            self.inner.call(request)
-        };
+        let scope = self.assign(&mut request);
+        let entered = scope.as_ref().map(scope::enter);
+        let inner = self.inner.call(request);
+        drop(entered);
         AssignFuture { inner, scope }
     }
 }
 
-/// Evaluates the flags for a request, unless it takes no part, and tells the request.
-#[inline]
-pub(crate) fn assign<B>(core: &'static Core, request: &mut Request<B>) -> Option<Scope> {
-    let head = RequestHead::of(request);
-    if !core.takes_part(head) {
-        return None;
+impl<S> AssignService<S> {
+    fn assign<B>(&self, request: &mut Request<B>) -> Option<Scope> {
+        let head = RequestHead::of(request);
+        if !self.core.takes_part(head) {
+            return None;
+        }
+        let revision = self.core.revisions.current();
+        let id = self.core.request_ids.identify(head);
+        let arms = self.core.assign(revision, &id, head.headers);
+        let (words, sent) = id.into_parts();
+        let unmatched = revision.tables.routes.unmatched;
+        let scope = Scope::new(self.core, words, arms, unmatched, More::new(sent, None));
+        scope.tell_request(request);
+        Some(scope)
     }
-    let id = core.request_ids.identify(head);
-    let arms = core.assign(&id, head);
-    let scope = Scope::new(core, id, arms);
-    core.request_ids.tell_request(&scope.id, request.headers_mut());
-    if core.request_extension {
-        request.extensions_mut().insert(Assignments::of(&scope));
-    }
-    Some(scope)
 }
 
 impl<F: Future> Future for AssignFuture<F> {
@@ -100,14 +98,14 @@ impl<F: Future> Future for AssignFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = scope::enter(this.scope);
+        let _entered = this.scope.as_ref().map(scope::enter);
         this.inner.poll(cx)
     }
 }
 
 impl fmt::Debug for AssignLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AssignLayer").field("flags", &self.core.flags).finish_non_exhaustive()
+        f.debug_struct("AssignLayer").field("flags", &self.core.revisions).finish_non_exhaustive()
     }
 }
 

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use latency_experiment_flags::Error;
+use latency_experiment_flags::{Error, FlagIndex};
 
-use crate::core::{Arms, Core};
+use crate::arms::Arms;
 use crate::request_id::RequestId;
-use crate::scope::{self, Scope};
+use crate::revision::FlagEpoch;
+use crate::scope::{self, Scope, ScopeKey};
 
 /// What the current request was assigned, and its ID. Outside a request it is empty: every flag is
 /// at control.
@@ -21,9 +22,10 @@ pub struct Assignments(Option<View>);
 
 #[derive(Clone)]
 struct View {
-    core: &'static Core,
+    key: ScopeKey,
     id: RequestId,
     arms: Arms,
+    epochs: &'static [FlagEpoch],
 }
 
 /// What the request that this thread is serving was assigned.
@@ -37,11 +39,25 @@ pub fn current() -> Assignments {
 impl View {
     #[inline]
     fn of(scope: &Scope) -> Self {
-        Self { core: scope.core, id: scope.id.clone(), arms: scope.arms }
+        Self {
+            key: scope.key(),
+            id: scope.request_id(),
+            arms: scope.arms,
+            epochs: scope.route().epochs,
+        }
     }
 
-    fn in_scope<R>(&self, read: impl FnOnce(&mut Scope) -> R) -> Option<R> {
-        scope::with(|scope| std::ptr::eq(scope.core, self.core) && scope.id == self.id, read)
+    fn find(&self, flag: &str) -> Result<FlagIndex, Error> {
+        self.key.core.revisions.current().flags.find(flag)
+    }
+
+    fn variation(&self, flag: FlagIndex) -> &'static str {
+        let flag = flag.get();
+        self.epochs[flag].variation_name(self.arms.of(flag).variation())
+    }
+
+    fn in_scope<R>(&self, read: impl FnOnce(&Scope) -> R) -> Option<R> {
+        scope::with(|scope| scope.key() == self.key, read)
     }
 }
 
@@ -67,10 +83,9 @@ impl Assignments {
     /// Whether the flag with this name is at another variation than control, which counts as
     /// consulting it; `false` outside a request. Fails when there is no such flag.
     pub fn is_on(&self, flag: &str) -> Result<bool, Error> {
-        let variation = self.variation(flag)?;
+        self.variation(flag)?;
         let Some(view) = &self.0 else { return Ok(false) };
-        let flag = view.core.flags.flag(view.core.flags.find(flag)?);
-        Ok(variation.is_some_and(|variation| variation != flag.variation_name(flag.control())))
+        Ok(view.arms.of(view.find(flag)?.get()).is_on())
     }
 
     /// The same for tasks and threads that the handler spawns: consulting a flag there counts for
@@ -88,9 +103,9 @@ impl Assignments {
         expose: impl FnOnce(&View, usize),
     ) -> Result<Option<&'static str>, Error> {
         let Some(view) = &self.0 else { return Ok(None) };
-        let index = view.core.flags.find(flag)?;
+        let index = view.find(flag)?;
         expose(view, index.get());
-        Ok(Some(view.core.flags.flag(index).variation_name(view.arms.variation(index.get()))))
+        Ok(Some(view.variation(index)))
     }
 }
 
@@ -99,8 +114,8 @@ impl fmt::Debug for Assignments {
         let mut map = f.debug_map();
         if let Some(view) = &self.0 {
             map.entry(&"request_id", &view.id);
-            for (index, flag) in view.core.flags.iter() {
-                map.entry(&flag.name(), &flag.variation_name(view.arms.variation(index.get())));
+            for (index, flag) in view.key.core.revisions.current().flags.iter() {
+                map.entry(&flag.name(), &view.variation(index));
             }
         }
         map.finish()

@@ -4,18 +4,17 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use jiff::Timestamp;
-use latency_experiment_flags::{Error, FlagSet, ValidFlag};
-use latency_experiment_record::{
-    Arm, ArmId, Clock, Experiment, Fingerprint, Limits, Recorder, Snapshot, Subject,
-};
+use latency_experiment_flags::{Error, FlagSet};
+use latency_experiment_record::{Clock, ExperimentId, Limits, Recorder, Snapshot};
 
 use crate::clock::{AnyClock, MachineClock};
-use crate::core::{Core, Filter, FlagTables};
+use crate::core::{Core, Filter};
 use crate::head::RequestHead;
 use crate::request_ids::{IdSource, RequestIdCounts, RequestIds};
-use crate::route::RouteSource;
-use crate::route_table::{RouteTable, RouteTemplate};
+use crate::revision::{Revisions, TablesBuilder};
+use crate::route::{RouteSource, Source};
 use crate::size::SizeClasses;
+use crate::unrouted::Unrouted;
 use crate::{AssignLayer, ExperimentLayer, FlagHandle, LatencyLayer};
 
 /// What an [`Experiments`] is made of. Everything but the flags has a default.
@@ -182,27 +181,17 @@ impl Experiments {
             clock,
         } = config;
         let recorder = Recorder::new(limits, Timestamp::now());
-        let size_classes = sizes.labels().len();
-        let mut experiments = Vec::<FlagTables>::with_capacity(flags.len());
-        for (_, flag) in flags.iter() {
-            let arms = ArmId::table_len(flag.variations().len());
-            let registered = recorder.register(experiment_of(flag));
-            experiments.push(FlagTables::after(experiments.last(), registered, arms, size_classes));
-        }
-        let [series, section_series] =
-            experiments.last().map_or([0, 0], |last| last.end(size_classes));
-        let template = RouteTemplate {
-            recorder,
-            experiments: experiments.iter().map(|tables| tables.id).collect(),
-            series,
-            section_series,
-        };
+        let builder = TablesBuilder { recorder, max_routes, size_classes: sizes.labels().len() };
         let core = Core {
-            flags,
+            plain: filter.is_none()
+                && request_ids.are_internal()
+                && !request_extension
+                && !busy_time
+                && !server_timing,
+            revisions: Revisions::new(flags, builder),
             recorder,
             clock,
-            experiments,
-            routes: RouteTable::new(max_routes, template),
+            unrouted: Unrouted::new(matches!(route_source.source(), Source::Function(_))),
             route_source,
             sizes,
             filter,
@@ -215,14 +204,27 @@ impl Experiments {
         Self { core: core.leak() }
     }
 
+    /// Goes on with these flags: those that it was made of by name, each in the state that is given
+    /// here. Anything wrong refuses the whole set, and the present one stays.
+    ///
+    /// Requests that were assigned before keep what they got, and count for the epoch that assigned
+    /// them. Switching a flag off or changing its coverage starts no new epoch; changing what
+    /// decides which subject gets which arm does. Each distinct set stays in memory as long as the
+    /// process: some kilobytes, and more where it starts an epoch, which has series of its own.
+    pub fn set_flags(self, flags: FlagSet) -> Result<(), Error> {
+        self.core.revisions.replace(flags)
+    }
+
     /// The flag with this name, to ask from below the layer. Fails when there is no such flag.
     pub fn flag(self, name: &str) -> Result<FlagHandle, Error> {
-        Ok(FlagHandle { core: self.core, index: self.core.flags.find(name)? })
+        let index = self.core.revisions.current().flags.find(name)?;
+        Ok(FlagHandle { core: self.core, index })
     }
 
     /// All flags, in the order in which they were given.
     pub fn flags(self) -> impl ExactSizeIterator<Item = FlagHandle> {
-        self.core.flags.iter().map(move |(index, _)| FlagHandle { core: self.core, index })
+        let flags = self.core.revisions.current().flags.iter();
+        flags.map(move |(index, _)| FlagHandle { core: self.core, index })
     }
 
     /// The layer that assigns, times and records.
@@ -240,18 +242,38 @@ impl Experiments {
         LatencyLayer::new(self.core)
     }
 
-    /// Everything that was recorded for a flag so far.
+    /// Everything that was recorded so far for a flag in its present epoch.
     ///
     /// # Panics
     ///
     /// When the flag is of another `Experiments`.
     pub fn snapshot(self, flag: FlagHandle) -> Snapshot {
+        let present = self.core.revisions.current().tables;
+        self.snapshot_of(present.epochs[self.index_of(flag)].id)
+    }
+
+    /// Everything that was recorded so far for a flag: one snapshot for each epoch, in the order in
+    /// which they began. Analyse them together: epochs are compared each on its own, never pooled.
+    ///
+    /// # Panics
+    ///
+    /// When the flag is of another `Experiments`.
+    pub fn snapshots(self, flag: FlagHandle) -> Vec<Snapshot> {
+        let epochs = self.core.revisions.experiments_of(self.index_of(flag));
+        epochs.into_iter().map(|epoch| self.snapshot_of(epoch)).collect()
+    }
+
+    fn index_of(self, flag: FlagHandle) -> usize {
         assert!(
             std::ptr::eq(flag.core, self.core),
             "flag `{}` is of another `Experiments`",
             flag.name()
         );
-        self.core.recorder.snapshot(self.core.experiments[flag.index.get()].id, Timestamp::now())
+        flag.index.get()
+    }
+
+    fn snapshot_of(self, epoch: ExperimentId) -> Snapshot {
+        self.core.recorder.snapshot(epoch, Timestamp::now())
     }
 
     /// How the IDs of requests came about. All zero unless a client's header is trusted.
@@ -268,22 +290,6 @@ impl Experiments {
 
 impl fmt::Debug for Experiments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Experiments").field("flags", &self.core.flags).finish_non_exhaustive()
-    }
-}
-
-fn experiment_of(flag: &ValidFlag) -> Experiment {
-    let arms = flag
-        .variations()
-        .iter()
-        .map(|variation| Arm { name: variation.name.clone(), weight: variation.weight });
-    Experiment {
-        name: flag.name().to_owned(),
-        epoch: flag.epoch(),
-        fingerprint: Fingerprint(flag.fingerprint()),
-        control: flag.variation_name(flag.control()).to_owned(),
-        arms: arms.collect(),
-        subject: Subject::RequestId,
-        coverage_bp: flag.coverage_bp(),
+        f.debug_struct("Experiments").field("flags", &self.core.revisions).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use latency_experiment_flags::FlagIndex;
 
 use crate::core::Core;
-use crate::scope;
+use crate::scope::{self, Scope};
 
 /// A flag, resolved once: tells anywhere below the layer which variation the current request gets.
 ///
@@ -24,33 +24,43 @@ impl FlagHandle {
     /// Whether the current request gets another variation than control.
     #[inline]
     pub fn is_on(self) -> bool {
-        self.consult() != self.core.flags.flag(self.index).control()
+        let arm = self.consult(|scope, flag| scope.arms.of(flag).is_on());
+        arm.unwrap_or_else(|| {
+            self.count_without_scope();
+            false
+        })
     }
 
     /// The name of the variation that the current request gets.
     pub fn variation(self) -> &'static str {
-        self.core.flags.flag(self.index).variation_name(self.consult())
+        let name = self.consult(|scope, flag| {
+            scope.route().epochs[flag].variation_name(scope.arms.of(flag).variation())
+        });
+        name.unwrap_or_else(|| {
+            self.count_without_scope();
+            let flag = self.core.revisions.current().flags.flag(self.index);
+            flag.variation_name(flag.control())
+        })
     }
 
     /// The name of the flag.
     pub fn name(self) -> &'static str {
-        self.core.flags.flag(self.index).name()
+        self.core.revisions.current().flags.flag(self.index).name()
     }
 
+    /// Notes the exposure; `None` outside a request.
     #[inline]
-    fn consult(self) -> u8 {
+    fn consult<R>(self, read: impl FnOnce(&Scope, usize) -> R) -> Option<R> {
         let flag = self.index.get();
-        let variation = scope::with_core(self.core, |scope| {
+        scope::with_core(self.core, |scope| {
             scope.expose(flag);
-            scope.arms.variation(flag)
-        });
-        variation.unwrap_or_else(|| self.without_scope())
+            read(scope, flag)
+        })
     }
 
     #[cold]
-    fn without_scope(self) -> u8 {
+    fn count_without_scope(self) {
         self.core.consults_without_scope.fetch_add(1, Relaxed);
-        self.core.flags.flag(self.index).control()
     }
 }
 

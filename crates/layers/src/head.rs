@@ -41,8 +41,11 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-impl Attributes for RequestHead<'_> {
+/// What flags may read of a request.
+pub(crate) struct Headers<'a>(pub(crate) &'a HeaderMap);
+
+impl Attributes for Headers<'_> {
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+        self.0.get(name)?.to_str().ok()
     }
 }

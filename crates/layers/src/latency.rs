@@ -11,10 +11,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::core::Core;
-use crate::end::InFlight;
+use crate::end::{InFlight, Running};
 use crate::head::RequestHead;
-use crate::request_id::RequestId;
-use crate::scope::{self, Scope};
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
 ///
@@ -73,26 +71,12 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let mut in_flight = start(self.core, RequestHead::of(&request));
-        let inner = match &mut in_flight {
-            Some(in_flight) => in_flight.run_observed(|| self.inner.call(request)),
-            None => self.inner.call(request),
-        };
+        let in_flight = InFlight::start_observing(self.core, RequestHead::of(&request));
+        let running = in_flight.as_ref().map(InFlight::run_observed);
+        let inner = self.inner.call(request);
+        Running::returned_if(running);
         LatencyFuture { inner, in_flight }
     }
-}
-
-fn start(core: &'static Core, head: RequestHead<'_>) -> Option<InFlight> {
-    let started = core.clock.raw();
-    if !core.takes_part(head) {
-        return None;
-    }
-    let assigned = scope::with_core(core, |scope| scope.clone());
-    let scope = assigned.unwrap_or_else(|| Scope::new(core, RequestId::generate(), core.outside()));
-    let in_flight = InFlight::start(core, started, head, scope);
-    // Sections ask the scope that the layer further out entered.
-    scope::with_core(core, |outer| outer.route = in_flight.route_so_far());
-    Some(in_flight)
 }
 
 impl<F, B, E> Future for LatencyFuture<F>
@@ -105,7 +89,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Some(in_flight) = this.in_flight else { return this.inner.poll(cx) };
-        let mut result = ready!(in_flight.run_observed(|| this.inner.poll(cx)));
+        let running = in_flight.run_observed();
+        let polled = this.inner.poll(cx);
+        running.returned();
+        let mut result = ready!(polled);
         in_flight.end_at_head(&mut result);
         Poll::Ready(result)
     }

@@ -76,6 +76,7 @@
 //!
 //! [`Outcome`]: latency_experiment_record::Outcome
 
+mod arms;
 mod assign;
 mod assignments;
 mod clock;
@@ -83,19 +84,23 @@ mod core;
 mod end;
 mod experiment;
 mod experiments;
+mod filing;
 mod handle;
 mod head;
 mod latency;
 mod request_id;
 mod request_ids;
+mod revision;
 mod route;
 mod route_table;
 mod scope;
 mod section;
 mod section_table;
+mod series_table;
 mod server_timing;
 mod size;
 mod slots;
+mod unrouted;
 
 pub use assign::{AssignFuture, AssignLayer, AssignService};
 pub use assignments::{Assignments, SharedAssignments, current};

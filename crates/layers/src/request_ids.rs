@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::head::RequestHead;
 use crate::request_id::RequestId;
+use crate::scope::Scope;
 
 /// Where request IDs come from and who is told. By default they are generated, and only code below
 /// the layer knows them.
@@ -66,6 +67,13 @@ impl RequestIds {
     }
 }
 
+impl RequestIds {
+    /// Whether IDs are generated and nobody is told.
+    pub(crate) fn are_internal(&self) -> bool {
+        self.trusted.is_none() && self.request.is_none() && self.response.is_none()
+    }
+}
+
 /// How the IDs of requests came about, counted while a client's header is trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestIdCounts {
@@ -116,7 +124,6 @@ impl IdSource {
     }
 
     /// The ID of a request.
-    #[inline]
     pub(crate) fn identify(&self, head: RequestHead<'_>) -> RequestId {
         match &self.rules.trusted {
             None => RequestId::generate(),
@@ -147,17 +154,15 @@ impl IdSource {
         RequestId::sent(text)
     }
 
-    #[inline]
-    pub(crate) fn tell_request(&self, id: &RequestId, headers: &mut HeaderMap) {
+    pub(crate) fn tell_request(&self, scope: &Scope, headers: &mut HeaderMap) {
         if let Some(name) = &self.rules.request {
-            set(headers, name, id);
+            set(headers, name, &scope.request_id());
         }
     }
 
-    #[inline]
-    pub(crate) fn tell_response(&self, id: &RequestId, headers: &mut HeaderMap) {
+    pub(crate) fn tell_response(&self, scope: &Scope, headers: &mut HeaderMap) {
         if let Some(name) = &self.rules.response {
-            set(headers, name, id);
+            set(headers, name, &scope.request_id());
         }
     }
 }
@@ -165,7 +170,7 @@ impl IdSource {
 #[cold]
 fn set(headers: &mut HeaderMap, name: &HeaderName, id: &RequestId) {
     // An ID is visible ASCII, so it is always a header value.
-    if let Ok(value) = HeaderValue::from_bytes(id.text(&mut [0; 32])) {
+    if let Ok(value) = id.with_text(HeaderValue::from_bytes) {
         headers.insert(name, value);
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use http::Method;
 
+use crate::core::Core;
 use crate::head::RequestHead;
+use crate::route_table::{Route, RouteTable};
 
 type RouteFunction = dyn for<'a> Fn(RequestHead<'a>) -> Option<&'a str> + Send + Sync;
 
@@ -92,6 +94,80 @@ impl MethodLabel {
     pub(crate) fn index(self) -> u8 {
         self.0
     }
+}
+
+/// A route that a client named by the path of a gRPC request, and no response has confirmed so far.
+pub(crate) struct Claim {
+    routes: &'static RouteTable,
+    method: MethodLabel,
+    uri: http::Uri,
+}
+
+impl Claim {
+    /// The route, now that a response has confirmed it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn confirm(&self) -> &'static Route {
+        self.routes.intern(self.method, self.uri.path())
+    }
+}
+
+/// The route of a request, as far as it can be told before the response.
+#[derive(Clone, Copy)]
+pub(crate) struct FoundRoute {
+    pub(crate) route: &'static Route,
+    /// The response's status is that of gRPC.
+    pub(crate) grpc: bool,
+}
+
+impl FoundRoute {
+    #[inline]
+    fn http(route: &'static Route) -> Self {
+        Self { route, grpc: false }
+    }
+}
+
+impl Core {
+    /// The route of a request, as far as it can be told before the response.
+    #[inline]
+    pub(crate) fn route(&self, routes: &'static RouteTable, head: RequestHead<'_>) -> FoundRoute {
+        let method = MethodLabel::of(head.method);
+        if let Source::Function(name) = self.route_source.source() {
+            let route = name(head).map(|name| routes.intern(method, name));
+            return FoundRoute::http(route.unwrap_or(routes.unmatched));
+        }
+        #[cfg(feature = "axum")]
+        if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
+            let route = routes.intern_matched(method, path);
+            if route.wildcard && head.is_grpc() {
+                return grpc_route(routes, method, head);
+            }
+            return FoundRoute::http(route);
+        }
+        if head.is_grpc() {
+            return grpc_route(routes, method, head);
+        }
+        self.unrouted.count(routes);
+        FoundRoute::http(routes.unmatched)
+    }
+
+    /// What the client named, when nothing but a response can tell whether it is a route.
+    pub(crate) fn claim(&self, found: FoundRoute, head: RequestHead<'_>) -> Option<Claim> {
+        let routes = &self.revisions.tables_of(found.route.epochs).routes;
+        let unknown = found.grpc && std::ptr::eq(found.route, routes.unmatched);
+        unknown.then(|| Claim {
+            routes,
+            method: MethodLabel::of(head.method),
+            uri: head.uri.clone(),
+        })
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn grpc_route(routes: &RouteTable, method: MethodLabel, head: RequestHead<'_>) -> FoundRoute {
+    let known = routes.find(method, head.uri.path());
+    FoundRoute { route: known.unwrap_or(routes.unmatched), grpc: true }
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@
 //! under a lock, up to a bound.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
 
-use latency_experiment_record::{ExperimentId, Recorder, StartedCounters, reserved};
+use latency_experiment_record::{Milestone, Outcome, Recorder, StartedCounters, reserved};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::revision::FlagEpoch;
 use crate::route::MethodLabel;
 use crate::section_table::SectionTable;
+use crate::series_table::SeriesTable;
 use crate::slots::Slots;
 
 /// A route that requests are filed under, and the series that were resolved for it so far.
@@ -22,23 +23,39 @@ pub(crate) struct Route {
     /// Whether the template ends in a wildcard, behind which a gRPC service may hide.
     #[cfg(feature = "axum")]
     pub(crate) wildcard: bool,
-    /// Counters of started requests, by flag.
-    pub(crate) started: Box<[StartedCounters]>,
-    /// Series by flag, size class, arm, outcome, exposure and milestone: the ID plus one, or 0
-    /// while it is not resolved.
-    pub(crate) series: Box<[AtomicU32]>,
+    pub(crate) epochs: &'static [FlagEpoch],
+    /// By flag, as the epochs are.
+    pub(crate) flags: Box<[RouteFlag]>,
     pub(crate) sections: SectionTable,
 }
 
+/// What a route keeps of one flag.
+pub(crate) struct RouteFlag {
+    pub(crate) started: StartedCounters,
+    /// By [`place`].
+    pub(crate) series: SeriesTable,
+}
+
+/// The milestones that every route has series for. The first is that of every request.
+pub(crate) const MILESTONES: [Milestone; 3] =
+    [Milestone::Latency, Milestone::Duration, Milestone::Busy];
+
+/// Positions of the others among them.
+pub(crate) const DURATION: usize = 1;
+pub(crate) const BUSY: usize = 2;
+
+/// The place of the first milestone's series in the tables of a route; those of the others follow.
+#[inline]
+pub(crate) fn place(size_class: usize, outcome: Outcome) -> usize {
+    (size_class * Outcome::ALL.len() + outcome.index()) * MILESTONES.len()
+}
+
 /// What a route is made of.
+#[derive(Clone, Copy)]
 pub(crate) struct RouteTemplate {
     pub(crate) recorder: Recorder,
-    /// By flag.
-    pub(crate) experiments: Vec<ExperimentId>,
-    /// How many series a route can have.
-    pub(crate) series: usize,
-    /// How many series a section of a route can have.
-    pub(crate) section_series: usize,
+    pub(crate) size_classes: usize,
+    pub(crate) epochs: &'static [FlagEpoch],
 }
 
 pub(crate) struct RouteTable {
@@ -91,6 +108,11 @@ impl RouteTable {
         }
     }
 
+    /// Whether any route was ever found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).by_name.is_empty()
+    }
+
     /// The route of this name, if it is known.
     #[inline]
     pub(crate) fn find(&self, method: MethodLabel, name: &str) -> Option<&'static Route> {
@@ -107,6 +129,7 @@ impl RouteTable {
     }
 
     #[cold]
+    #[inline(never)]
     fn insert(&self, method: MethodLabel, name: &str) -> &'static Route {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = routes.by_name.get(&(method, name.to_owned())) {
@@ -148,6 +171,7 @@ impl RouteTable {
     /// own for each request, and pinning those would grow without end.
     #[cfg(feature = "axum")]
     #[cold]
+    #[inline(never)]
     fn insert_matched(
         &self,
         method: MethodLabel,
@@ -170,14 +194,17 @@ impl RouteTable {
 impl Route {
     /// Routes live as long as the table, which lives as long as the process.
     fn new(label: String, template: &RouteTemplate) -> &'static Self {
-        let RouteTemplate { recorder, experiments, series, section_series } = template;
-        let started = experiments.iter().map(|id| recorder.started_counters(*id, &label));
+        let RouteTemplate { recorder, size_classes, epochs } = *template;
+        let flags = epochs.iter().map(|epoch| RouteFlag {
+            started: recorder.started_counters(epoch.id, &label),
+            series: SeriesTable::new(place(size_classes, Outcome::ALL[0]), epoch),
+        });
         Box::leak(Box::new(Self {
             #[cfg(feature = "axum")]
             wildcard: label.ends_with('}') && label.contains("{*"),
-            started: started.collect(),
-            series: (0..*series).map(|_| AtomicU32::new(0)).collect(),
-            sections: SectionTable::new(*section_series),
+            epochs,
+            flags: flags.collect(),
+            sections: SectionTable::new(epochs),
             label,
         }))
     }
@@ -207,8 +234,7 @@ mod tests {
 
     fn table(max_routes: usize) -> RouteTable {
         let recorder = Recorder::new(Limits::default(), Timestamp::UNIX_EPOCH);
-        let template =
-            RouteTemplate { recorder, experiments: Vec::new(), series: 3, section_series: 0 };
+        let template = RouteTemplate { recorder, size_classes: 4, epochs: &[] };
         RouteTable::new(max_routes, template)
     }
 
@@ -219,10 +245,7 @@ mod tests {
         let routes: Vec<_> = (0..1_000).map(|n| table.intern(get, &format!("/{n}"))).collect();
         for (n, route) in routes.iter().enumerate() {
             assert!(std::ptr::eq(table.intern(get, &format!("/{n}")), *route));
-            assert_eq!(
-                (route.label.as_str(), route.series.len()),
-                (format!("GET /{n}").as_str(), 3)
-            );
+            assert_eq!(route.label, format!("GET /{n}"));
         }
         assert!(table.find(MethodLabel::of(&Method::POST), "/1").is_none());
     }

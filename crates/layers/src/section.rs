@@ -71,19 +71,17 @@ impl Running {
     }
 
     fn end(&mut self, cancelled: bool) {
-        drop(scope::observe(&mut self.scope));
         let Some(scope) = self.scope.as_ref().filter(|_| !self.ended) else { return };
+        drop(scope::observe(scope));
         self.ended = true;
         let clock = &scope.core.clock;
         let elapsed_ns = clock.elapsed_ns(self.started, clock.raw());
         scope.core.record_section(scope, self.section.name, cancelled, elapsed_ns);
         if scope.core.server_timing {
-            let id = &scope.id;
-            scope::with_core(scope.core, |current| {
-                if current.id == *id {
-                    current.timings.push((self.section.name, elapsed_ns));
-                }
-            });
+            scope::with(
+                |current| current.key() == scope.key(),
+                |current| current.add_timing(self.section.name, elapsed_ns),
+            );
         }
     }
 }
@@ -112,7 +110,7 @@ impl<F: Future> Future for Timed<F> {
         let this = self.project();
         let running = this.running.get_or_insert_with(|| Running::start(*this.section));
         let result = {
-            let _observed = scope::observe(&mut running.scope);
+            let _observed = running.scope.as_ref().map(scope::observe);
             ready!(this.inner.poll(cx))
         };
         running.end(false);

@@ -1,11 +1,12 @@
 //! The sections of one route, found without a lock.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, PoisonError};
 
-use latency_experiment_record::reserved;
+use latency_experiment_record::{Outcome, reserved};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::revision::FlagEpoch;
+use crate::series_table::SeriesTable;
 use crate::slots::Slots;
 
 /// Most sections of one route before further ones share one named `_overflow`.
@@ -14,19 +15,22 @@ const MAX_SECTIONS: usize = 64;
 /// A section of a route, and the series that were resolved for it so far.
 pub(crate) struct SectionSeries {
     pub(crate) name: &'static str,
-    /// Series by flag, arm, outcome and exposure: the ID plus one, or 0 while it is not resolved.
-    pub(crate) series: Box<[AtomicU32]>,
+    /// By flag; the place in each is that of the outcome in [`SECTION_OUTCOMES`].
+    pub(crate) series: Box<[SeriesTable]>,
 }
+
+/// How a section can end.
+pub(crate) const SECTION_OUTCOMES: [Outcome; 2] = [Outcome::Completed, Outcome::Cancelled];
 
 pub(crate) struct SectionTable {
     slots: Slots<SectionSeries>,
     known: Mutex<usize>,
-    series_per_section: usize,
+    epochs: &'static [FlagEpoch],
 }
 
 impl SectionTable {
-    pub(crate) fn new(series_per_section: usize) -> Self {
-        Self { slots: Slots::new(), known: Mutex::new(0), series_per_section }
+    pub(crate) fn new(epochs: &'static [FlagEpoch]) -> Self {
+        Self { slots: Slots::new(), known: Mutex::new(0), epochs }
     }
 
     /// The section of this name; it becomes known when the bound allows it, else it is the
@@ -46,8 +50,10 @@ impl SectionTable {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let name = if *known < MAX_SECTIONS { name } else { reserved::OVERFLOW };
         if self.find(name).is_none() {
-            let series = (0..self.series_per_section).map(|_| AtomicU32::new(0)).collect();
-            if self.slots.insert(xxh3_64(name.as_bytes()), SectionSeries { name, series }).is_ok() {
+            let tables =
+                self.epochs.iter().map(|epoch| SeriesTable::new(SECTION_OUTCOMES.len(), epoch));
+            let section = SectionSeries { name, series: tables.collect() };
+            if self.slots.insert(xxh3_64(name.as_bytes()), section).is_ok() {
                 *known += 1;
             }
         }

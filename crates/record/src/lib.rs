@@ -6,7 +6,7 @@
 //! use latency_experiment_record::*;
 //!
 //! let recorder = Recorder::new(Limits::default(), Timestamp::now());
-//! let (experiment, assigned) = recorder.register(Experiment {
+//! let (experiment, _) = recorder.register(Experiment {
 //!     name: "cached_whitelist".to_owned(),
 //!     epoch: 1,
 //!     fingerprint: Fingerprint(0x5eed),
@@ -30,7 +30,6 @@
 //!
 //! // Once per request: no lock, no allocation, no cache line that another thread writes.
 //! recorder.write(|writer| {
-//!     writer.assigned(assigned, ArmId::arm(0));
 //!     writer.started(started, ArmId::arm(0));
 //!     writer.record(series, 1_234_567);
 //! });
@@ -97,6 +96,6 @@ pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
 };
 pub use series::{Milestone, Outcome, SeriesKey, reserved};
-pub use shard::SeriesId;
+pub use shard::{Sample, SeriesId};
 pub use slowest::{CompactId, SlowRequest};
 pub use snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};

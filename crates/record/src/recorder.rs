@@ -9,7 +9,7 @@ use std::sync::{OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use crate::copier::Copier;
-use crate::shard::{PageBudget, SeriesId, Shard};
+use crate::shard::{PageBudget, Sample, SeriesId, Shard};
 use crate::slowest::{CompactId, SlowRequest};
 use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, local_to_thread};
@@ -66,7 +66,7 @@ struct Tables {
     experiments: Vec<Registered>,
     counters: usize,
     /// Counters of started requests, each of one experiment and route: one per arm.
-    started: Vec<(ExperimentId, String, StartedCounters)>,
+    started: BTreeMap<(ExperimentId, String), StartedCounters>,
     series: Vec<(ExperimentId, SeriesKey)>,
     index: HashMap<(ExperimentId, SeriesKey), SeriesId>,
     overflow_series: u64,
@@ -85,7 +85,7 @@ struct Shards {
 }
 
 /// Index of an experiment, one flag in one epoch, in its recorder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExperimentId(u32);
 
 /// Position of an arm in an experiment: the reserved names first, then the arms in their order.
@@ -105,13 +105,19 @@ impl ArmId {
     /// The arm at this position among the experiment's arms, below 253.
     #[inline]
     pub const fn arm(position: u8) -> Self {
-        Self(position.saturating_add(Self::RESERVED))
+        Self(position.wrapping_add(Self::RESERVED))
     }
 
     /// Position in tables that hold the reserved names and the arms.
     #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The arm at this position of such tables: what [`index`](Self::index) gave.
+    #[inline]
+    pub const fn from_index(index: u8) -> Self {
+        Self(index)
     }
 
     /// How many positions such a table needs for an experiment of so many arms.
@@ -128,11 +134,13 @@ impl ArmId {
     }
 }
 
-/// Counters of the requests that were assigned in one experiment, one per arm.
+/// Counters of the requests that were assigned in one experiment but are not counted as started,
+/// one per arm.
 #[derive(Clone, Copy, Debug)]
 pub struct AssignedCounters(usize);
 
-/// Counters of the requests of one route that were started in one experiment, one per arm.
+/// Counters of the requests of one route that were assigned and started in one experiment, one per
+/// arm.
 #[derive(Clone, Copy, Debug)]
 pub struct StartedCounters(usize);
 
@@ -165,18 +173,32 @@ impl Recorder {
         (ExperimentId(tables.experiments.len() as u32 - 1), assigned)
     }
 
-    /// Counters for the started requests of a route. Call it once per experiment and route, and
-    /// bound the number of routes.
+    /// Notes that the experiment goes on with another coverage, in basis points.
+    ///
+    /// # Panics
+    ///
+    /// When the experiment is not of this recorder.
+    pub fn set_coverage_bp(self, experiment: ExperimentId, coverage_bp: u16) {
+        let mut tables = lock(&self.0.tables);
+        tables.experiments[experiment.0 as usize].experiment.coverage_bp = coverage_bp;
+    }
+
+    /// The counters for the started requests of a route. They are never given back: bound the number
+    /// of routes.
     ///
     /// # Panics
     ///
     /// When the experiment is not of this recorder.
     pub fn started_counters(self, experiment: ExperimentId, route: &str) -> StartedCounters {
         let mut tables = lock(&self.0.tables);
+        let place = (experiment, route.to_owned());
+        if let Some(known) = tables.started.get(&place) {
+            return *known;
+        }
         let counters = StartedCounters(tables.counters);
         let arms = tables.experiments[experiment.0 as usize].experiment.arms.len();
         tables.counters += ArmId::table_len(arms);
-        tables.started.push((experiment, route.to_owned(), counters));
+        tables.started.insert(place, counters);
         counters
     }
 
@@ -227,6 +249,7 @@ impl Recorder {
     /// Runs `write` with the calling thread's tables.
     #[inline]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
+        // `write` stands here once, so that the compiler has no reason to keep it apart.
         let own = match LAST_USED.with(Cell::get) {
             Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(shard),
             _ => self.own_shard(),
@@ -238,7 +261,12 @@ impl Recorder {
             _exclusive = lock(&self.0.shared);
             self.0.shared_shard.get_or_init(Box::default)
         };
-        write(Writer { shard, budget: &self.0.budget, _one_thread: PhantomData })
+        write(self.writer(shard))
+    }
+
+    #[inline]
+    fn writer(self, shard: &'static Shard) -> Writer<'static> {
+        Writer { shard, budget: &self.0.budget, _one_thread: PhantomData }
     }
 
     /// A copy of everything that was recorded for an experiment.
@@ -275,8 +303,10 @@ impl Recorder {
         };
         let mut assigned = BTreeMap::new();
         for (arm, name) in named {
+            let mut all_assigned = total(tables.assigned.0 + arm.index());
             for (route, started) in &tables.started {
                 let started = total(started.0 + arm.index());
+                all_assigned = all_assigned.wrapping_add(started);
                 if started == 0 {
                     continue;
                 }
@@ -289,7 +319,7 @@ impl Recorder {
                 counters.routes.insert(place, counts);
             }
             if !reserved::is_reserved(&name) {
-                assigned.insert(name, total(tables.assigned.0 + arm.index()));
+                assigned.insert(name, all_assigned);
             }
         }
         Snapshot {
@@ -306,6 +336,7 @@ impl Recorder {
 
     /// The calling thread's tables; `None` for a thread beyond the bound or being torn down.
     #[cold]
+    #[inline(never)]
     fn own_shard(self) -> Option<&'static Shard> {
         let shard = LOCAL.try_with(|local| local.shard(self)).ok().flatten()?;
         LAST_USED.with(|last| last.set(Some((self, shard))));
@@ -354,7 +385,7 @@ impl Tables {
     fn of(&self, experiment: ExperimentId) -> TablesOf {
         let registered = &self.experiments[experiment.0 as usize];
         let series = self.series.iter().enumerate().filter(|(_, (owner, _))| *owner == experiment);
-        let started = self.started.iter().filter(|(owner, ..)| *owner == experiment);
+        let started = self.started.iter().filter(|((owner, _), _)| *owner == experiment);
         TablesOf {
             experiment: registered.experiment.clone(),
             assigned: registered.assigned,
@@ -362,7 +393,7 @@ impl Tables {
             series: series
                 .map(|(position, (_, key))| (SeriesId(position as u32), key.clone()))
                 .collect(),
-            started: started.map(|(_, route, counters)| (route.clone(), *counters)).collect(),
+            started: started.map(|((_, route), counters)| (route.clone(), *counters)).collect(),
         }
     }
 }
@@ -386,7 +417,7 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Counts a request whose clock was started.
+    /// Counts a request that was assigned to an arm and whose clock was started.
     #[inline]
     pub fn started(self, counters: StartedCounters, arm: ArmId) {
         self.shard.count(counters.0 + arm.index(), 1);
@@ -398,25 +429,37 @@ impl Writer<'_> {
         self.shard.count(from.0 + arm.index(), u64::MAX);
     }
 
-    /// Counts a request that was assigned to an arm.
+    /// Counts a request that was assigned to an arm, by a layer that starts no clock.
     #[inline]
     pub fn assigned(self, counters: AssignedCounters, arm: ArmId) {
         self.shard.count(counters.0 + arm.index(), 1);
     }
 
-    /// Records a value into a series.
-    #[inline]
-    pub fn record(self, series: SeriesId, value_ns: u64) {
-        self.shard.record(series, value_ns, self.budget);
+    /// Takes back one [`assigned`](Self::assigned): the request is counted as started now, too.
+    pub fn assigned_before(self, counters: AssignedCounters, arm: ArmId) {
+        self.shard.count(counters.0 + arm.index(), u64::MAX);
     }
 
-    /// Records a value into a series and, when it is among the largest of this thread, keeps the
+    /// Records a value into a series.
+    #[inline(never)]
+    pub fn record(self, series: SeriesId, value_ns: u64) {
+        self.shard.record(series, Sample::of(value_ns), self.budget);
+    }
+
+    /// Records a sample into a series and, when it is among the largest of this thread, keeps the
     /// ID of its request, which `id` is then asked for.
     #[inline]
-    pub fn record_request(self, series: SeriesId, value_ns: u64, id: impl FnOnce() -> CompactId) {
-        if self.shard.record(series, value_ns, self.budget) {
-            self.shard.keep_slow(series, SlowRequest { latency_ns: value_ns, request_id: id() });
+    pub fn record_request(self, series: SeriesId, sample: Sample, id: impl FnOnce() -> CompactId) {
+        if self.shard.record(series, sample, self.budget) {
+            self.keep_slow(series, sample, id);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_slow(self, series: SeriesId, sample: Sample, id: impl FnOnce() -> CompactId) {
+        let request = SlowRequest { latency_ns: sample.value_ns(), request_id: id() };
+        self.shard.keep_slow(series, request);
     }
 }
 

@@ -58,6 +58,7 @@ impl<T: Default> Segments<T> {
     }
 
     #[cold]
+    #[inline(never)]
     fn allocate(&self, index: usize) -> Option<&T> {
         let chunk = self.near.get(index / CHUNK).or_else(|| self.allocate_far(index / CHUNK))?;
         let chunk = chunk.get_or_init(|| Box::new(array::from_fn(|_| T::default())));

@@ -78,6 +78,35 @@ struct Cells {
     coarse: OnceLock<Box<[AtomicU64; PAGES]>>,
 }
 
+/// A value with all that recording it needs: computed once where it goes into many series.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    value_ns: u64,
+    index: usize,
+    square_low: u64,
+    square_high: u64,
+}
+
+impl Sample {
+    /// The sample of a value in nanoseconds.
+    #[inline]
+    pub fn of(value_ns: u64) -> Self {
+        let square = u128::from(value_ns) * u128::from(value_ns);
+        Self {
+            value_ns,
+            index: layout::index_of(value_ns),
+            square_low: square as u64 & LOW,
+            square_high: (square >> 32) as u64,
+        }
+    }
+
+    /// The value, in nanoseconds.
+    #[inline]
+    pub fn value_ns(self) -> u64 {
+        self.value_ns
+    }
+}
+
 /// What a shard knows of a series, while nothing of it can be spilled.
 pub(crate) struct Reading<'a> {
     series: SeriesId,
@@ -119,6 +148,7 @@ impl Shard {
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn keep_slow(&self, series: SeriesId, request: SlowRequest) {
         let mut slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         let slowest = slowest.entry(series.0).or_default();
@@ -140,36 +170,34 @@ impl Shard {
 
     /// Records a value, and tells whether it is among the slowest of its series in this shard. Only
     /// the owner of the shard may call it.
-    #[inline]
-    pub(crate) fn record(&self, series: SeriesId, value_ns: u64, budget: &PageBudget) -> bool {
+    #[inline(always)]
+    pub(crate) fn record(&self, series: SeriesId, sample: Sample, budget: &PageBudget) -> bool {
         let Some(cells) = self.series.touch(series.0 as usize) else { return false };
-        let slow = value_ns > cells.slow_ns.load(Relaxed);
-        let index = layout::index_of(value_ns);
-        if index == OVERFLOW {
-            self.record_overflow(series, value_ns);
+        let slow = sample.value_ns > cells.slow_ns.load(Relaxed);
+        if sample.index == OVERFLOW {
+            self.record_overflow(series, sample.value_ns);
             return slow;
         }
         // Sums first: a snapshot reads them last, so that they may lead the buckets, never lag.
-        self.add_to_sums(cells, series, value_ns);
-        let Some(page) = self.page(cells, index / PAGE_BUCKETS, budget) else {
-            self.record_coarse(cells, index / PAGE_BUCKETS);
+        self.add_to_sums(cells, series, sample);
+        let Some(page) = self.page(cells, sample.index / PAGE_BUCKETS, budget) else {
+            self.record_coarse(cells, sample.index / PAGE_BUCKETS);
             return slow;
         };
-        let cell = &page.0[index % PAGE_BUCKETS];
+        let cell = &page.0[sample.index % PAGE_BUCKETS];
         match cell.load(Relaxed) {
-            MAX_CELL => self.spill_cell(series, index, cell),
+            MAX_CELL => self.spill_cell(series, sample.index, cell),
             count => cell.store(count + 1, Release),
         }
         slow
     }
 
     #[inline]
-    fn add_to_sums(&self, cells: &Cells, series: SeriesId, value_ns: u64) {
+    fn add_to_sums(&self, cells: &Cells, series: SeriesId, sample: Sample) {
         // Below 2³⁶ ns none of these exceeds 2⁴⁰: sums that are below 2⁶³ do not overflow by them.
-        let square = u128::from(value_ns) * u128::from(value_ns);
-        let sum = cells.sum.load(Relaxed).wrapping_add(value_ns);
-        let low = cells.sum_sq_low.load(Relaxed).wrapping_add(square as u64 & LOW);
-        let high = cells.sum_sq_high.load(Relaxed).wrapping_add((square >> 32) as u64);
+        let sum = cells.sum.load(Relaxed).wrapping_add(sample.value_ns);
+        let low = cells.sum_sq_low.load(Relaxed).wrapping_add(sample.square_low);
+        let high = cells.sum_sq_high.load(Relaxed).wrapping_add(sample.square_high);
         cells.sum.store(sum, Release);
         cells.sum_sq_low.store(low, Release);
         cells.sum_sq_high.store(high, Release);
@@ -192,6 +220,7 @@ impl Shard {
     }
 
     #[cold]
+    #[inline(never)]
     fn allocate_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
         // An octave that was counted coarsely stays coarse.
         let coarse = cells.coarse.get().is_some_and(|coarse| coarse[octave].load(Relaxed) > 0);
@@ -207,6 +236,7 @@ impl Shard {
     }
 
     #[cold]
+    #[inline(never)]
     fn record_coarse(&self, cells: &Cells, octave: usize) {
         let coarse = cells.coarse.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
         add(&coarse[octave], 1);
@@ -214,6 +244,7 @@ impl Shard {
     }
 
     #[cold]
+    #[inline(never)]
     fn record_overflow(&self, series: SeriesId, value_ns: u64) {
         let mut spill = self.lock_spill();
         let totals = spill.entry(series.0).or_default();
@@ -222,6 +253,7 @@ impl Shard {
     }
 
     #[cold]
+    #[inline(never)]
     fn spill_cell(&self, series: SeriesId, index: usize, cell: &AtomicU32) {
         let mut spill = self.lock_spill();
         spill.entry(series.0).or_default().add_values(index, u64::from(cell.load(Relaxed)) + 1);
@@ -229,6 +261,7 @@ impl Shard {
     }
 
     #[cold]
+    #[inline(never)]
     fn spill_sums(&self, cells: &Cells, series: SeriesId) {
         let mut spill = self.lock_spill();
         let (sum, sum_sq) = cells.sums(Relaxed);

@@ -77,11 +77,11 @@ proptest! {
     #[test]
     fn merge_is_commutative_and_subtract_is_its_inverse(before in proptest::collection::vec(0u64..1 << 50, 0..200), after in proptest::collection::vec(0u64..1 << 50, 0..200)) {
         let recorder = recorder(|_| {});
-        let (id, counters) = recorder.register(experiment());
+        let (id, _) = recorder.register(experiment());
         let started = recorder.started_counters(id, "GET /");
         let series = recorder.series(id, key("control", "GET /"));
         let record = |values: &[u64]| for &value in values {
-            recorder.write(|w| { w.assigned(counters, ArmId::arm(0)); w.started(started, ArmId::arm(0)); w.record(series, value); });
+            recorder.write(|w| { w.started(started, ArmId::arm(0)); w.record(series, value); });
         };
         record(&before);
         let first = recorder.snapshot(id, Timestamp::now());
@@ -288,7 +288,7 @@ fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
                 for n in 0..1_000 {
                     let value = n * 10 + thread;
                     recorder.write(|w| {
-                        w.record_request(series, value, || {
+                        w.record_request(series, Sample::of(value), || {
                             CompactId::of_text(&format!("id-{value}"))
                         });
                     });
@@ -303,7 +303,8 @@ fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
     assert_eq!(ids(&first), ["id-9993", "id-9992", "id-9991", "id-9990"]);
     assert_eq!(Snapshot::from_json(&first.to_json()).unwrap(), first);
 
-    recorder.write(|w| w.record_request(series, 20_000, || CompactId::of_text("id-20000")));
+    recorder
+        .write(|w| w.record_request(series, Sample::of(20_000), || CompactId::of_text("id-20000")));
     let second = recorder.snapshot(id, Timestamp::now());
     assert_eq!(ids(&second.subtract(&first).unwrap()), ["id-20000"]);
     let mut elsewhere = first.clone();
@@ -341,4 +342,21 @@ fn requests_are_in_flight_per_route_and_may_be_filed_under_another() {
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (Some(1), Some(0)));
     recorder.write(|w| w.started_elsewhere(unmatched, found, control));
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (None, Some(1)));
+}
+
+#[test]
+fn a_request_is_assigned_once_whether_one_layer_counts_it_or_two() {
+    let recorder = recorder(|_| {});
+    let (id, counters) = recorder.register(experiment());
+    let started = recorder.started_counters(id, "GET /");
+    let control = ArmId::arm(0);
+    recorder.write(|w| {
+        w.started(started, control); // by one layer
+        w.assigned(counters, control); // by two
+        w.assigned_before(counters, control);
+        w.started(started, control);
+        w.assigned(counters, control); // not started so far
+    });
+    let snapshot = recorder.snapshot(id, Timestamp::now());
+    assert_eq!((snapshot.assigned["control"], snapshot.counters.started["control"]), (3, 2));
 }

@@ -6,7 +6,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::end::InFlight;
+use crate::end::{BodyInFlight, InFlight, Running};
 
 /// How much of a response is measured: [`HeadOnly`] or [`WholeBody`]. It is a type, so that a
 /// service whose bodies are not measured keeps its response type.
@@ -26,32 +26,48 @@ pub struct WholeBody;
 /// What an [`Extent`] does, out of reach of other crates.
 #[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
 pub(super) mod sealed {
-    use super::{Body, InFlight, Response};
+    use super::{Body, Context, InFlight, Pin, Poll, Response};
 
     pub trait Extent {
         type Body<B: Body>;
 
-        /// Ends the request, or hands it over to the body of the response.
-        fn settle<B: Body, E>(
-            in_flight: Option<InFlight>,
-            result: Result<Response<B>, E>,
-        ) -> Result<Response<Self::Body<B>>, E>;
+        /// Polls the inner future. When it resolves, the request ends or is handed over to the
+        /// body of the response.
+        fn poll<F, B, E>(
+            inner: Pin<&mut F>,
+            cx: &mut Context<'_>,
+            in_flight: &mut Option<InFlight>,
+        ) -> Poll<Result<Response<Self::Body<B>>, E>>
+        where
+            F: Future<Output = Result<Response<B>, E>>,
+            B: Body;
     }
 }
+
+// Each polls by itself rather than through a function that both share: what is returned is then
+// built where it is wanted, where it would be moved twice on the way.
 
 #[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
 impl sealed::Extent for HeadOnly {
     type Body<B: Body> = B;
 
     #[inline]
-    fn settle<B: Body, E>(
-        in_flight: Option<InFlight>,
-        mut result: Result<Response<B>, E>,
-    ) -> Result<Response<B>, E> {
-        if let Some(mut in_flight) = in_flight {
-            in_flight.end_at_head(&mut result);
+    fn poll<F, B, E>(
+        inner: Pin<&mut F>,
+        cx: &mut Context<'_>,
+        in_flight: &mut Option<InFlight>,
+    ) -> Poll<Result<Response<B>, E>>
+    where
+        F: Future<Output = Result<Response<B>, E>>,
+        B: Body,
+    {
+        let running = in_flight.as_ref().map(InFlight::run);
+        let mut polled = inner.poll(cx);
+        Running::returned_if(running);
+        if let (Some(in_flight), Poll::Ready(result)) = (in_flight, &mut polled) {
+            in_flight.end_at_head(result);
         }
-        result
+        polled
     }
 }
 
@@ -60,14 +76,22 @@ impl sealed::Extent for WholeBody {
     type Body<B: Body> = MeasuredBody<B>;
 
     #[inline]
-    fn settle<B: Body, E>(
-        mut in_flight: Option<InFlight>,
-        mut result: Result<Response<B>, E>,
-    ) -> Result<Response<MeasuredBody<B>>, E> {
-        if let Some(in_flight) = &mut in_flight {
-            in_flight.enter_body(&mut result);
-        }
-        result.map(|response| response.map(|inner| MeasuredBody { inner, in_flight }))
+    fn poll<F, B, E>(
+        inner: Pin<&mut F>,
+        cx: &mut Context<'_>,
+        in_flight: &mut Option<InFlight>,
+    ) -> Poll<Result<Response<MeasuredBody<B>>, E>>
+    where
+        F: Future<Output = Result<Response<B>, E>>,
+        B: Body,
+    {
+        let running = in_flight.as_ref().map(InFlight::run);
+        let polled = inner.poll(cx);
+        Running::returned_if(running);
+        let mut result = ready!(polled);
+        let in_flight = in_flight.take();
+        let in_flight = in_flight.and_then(|in_flight| BodyInFlight::enter(in_flight, &mut result));
+        Poll::Ready(result.map(|response| response.map(|inner| MeasuredBody { inner, in_flight })))
     }
 }
 
@@ -79,8 +103,9 @@ pin_project! {
     pub struct MeasuredBody<B> {
         #[pin]
         inner: B,
-        // Dropped before the end, it records an aborted request.
-        in_flight: Option<InFlight>,
+        // Absent when the request has ended or takes no part. Dropped before the end, it records an
+        // aborted request.
+        in_flight: Option<BodyInFlight>,
     }
 }
 
@@ -101,16 +126,19 @@ impl<B: Body> Body for MeasuredBody<B> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
         let Some(in_flight) = this.in_flight else { return this.inner.poll_frame(cx) };
-        let frame = ready!(in_flight.run_scoped(|| this.inner.as_mut().poll_frame(cx)));
+        let running = in_flight.run();
+        let polled = this.inner.as_mut().poll_frame(cx);
+        running.returned();
+        let frame = ready!(polled);
         match &frame {
-            None => in_flight.body_end(None),
-            Some(Err(_)) => in_flight.body_failed(),
+            None => in_flight.finish(None),
+            Some(Err(_)) => in_flight.fail(),
             Some(Ok(frame)) => match frame.data_ref() {
                 // Servers do not poll for a `None` behind a frame that says it is the last one.
                 Some(data) => {
-                    in_flight.body_data(data.remaining() as u64, this.inner.is_end_stream());
+                    in_flight.data(data.remaining() as u64, this.inner.is_end_stream());
                 }
-                None => in_flight.body_end(frame.trailers_ref()),
+                None => in_flight.finish(frame.trailers_ref()),
             },
         }
         Poll::Ready(frame)

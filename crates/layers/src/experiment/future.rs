@@ -1,6 +1,6 @@
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Response;
 use http_body::Body;
@@ -22,8 +22,15 @@ pin_project! {
 }
 
 impl<F, X> ResponseFuture<F, X> {
-    pub(super) fn new(inner: F, in_flight: Option<InFlight>) -> Self {
-        Self { inner, in_flight, extent: PhantomData }
+    /// The future of a request that takes no part.
+    #[inline]
+    pub(super) fn new(inner: F) -> Self {
+        Self { inner, in_flight: None, extent: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn take_part(&mut self, in_flight: Option<InFlight>) {
+        self.in_flight = in_flight;
     }
 }
 
@@ -38,11 +45,6 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = match this.in_flight {
-            Some(in_flight) => in_flight.run_scoped(|| this.inner.poll(cx)),
-            None => this.inner.poll(cx),
-        };
-        let result = ready!(result);
-        Poll::Ready(X::settle(this.in_flight.take(), result))
+        X::poll(this.inner, cx, this.in_flight)
     }
 }

@@ -91,6 +91,8 @@ impl<S, X> Layer<S> for ExperimentLayer<X> {
 
 impl<X> fmt::Debug for ExperimentLayer<X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExperimentLayer").field("flags", &self.core.flags).finish_non_exhaustive()
+        f.debug_struct("ExperimentLayer")
+            .field("flags", &self.core.revisions)
+            .finish_non_exhaustive()
     }
 }

@@ -8,10 +8,8 @@ use tower_service::Service;
 
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
-use crate::assign::assign;
 use crate::core::Core;
-use crate::end::InFlight;
-use crate::head::RequestHead;
+use crate::end::{InFlight, Running};
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
@@ -49,21 +47,14 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let mut in_flight = start(self.core, &mut request);
-        let inner = match &mut in_flight {
-            Some(in_flight) => in_flight.run_scoped(|| self.inner.call(request)),
-            None => self.inner.call(request),
-        };
-        ResponseFuture::new(inner, in_flight)
+        let in_flight = InFlight::start(self.core, &mut request);
+        let running = in_flight.as_ref().map(InFlight::run);
+        // Built at once where it is returned to: the inner future is not moved once more.
+        let mut future = ResponseFuture::new(self.inner.call(request));
+        Running::returned_if(running);
+        future.take_part(in_flight);
+        future
     }
-}
-
-/// Starts the clock, evaluates the flags and finds the route, unless the request takes no part.
-#[inline]
-fn start<B>(core: &'static Core, request: &mut Request<B>) -> Option<InFlight> {
-    let started = core.clock.raw();
-    let scope = assign(core, request)?;
-    Some(InFlight::start(core, started, RequestHead::of(request), scope))
 }
 
 impl<S: fmt::Debug, X> fmt::Debug for ExperimentService<S, X> {

@@ -40,7 +40,7 @@ fn a_day_of_100_000_requests_per_second_loses_no_count() {
         let mut left = DAY;
         while left > 0 {
             for _ in 0..left.min(2 * NEAR) {
-                shard.record(series, VALUE_NS, &budget);
+                shard.record(series, Sample::of(VALUE_NS), &budget);
                 left -= 1;
             }
             let looked = looks.load(Relaxed);

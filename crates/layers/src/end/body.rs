@@ -1,0 +1,126 @@
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body::Body;
+use latency_experiment_record::Outcome;
+
+use super::answer::{self, Answer};
+use super::{BodilessMethod, End, InFlight, OwnScope, Running};
+use crate::route_table::DURATION;
+use crate::size;
+
+/// A request whose head is out and whose body is on its way. Dropped before its end, it is recorded
+/// as aborted.
+pub(crate) struct BodyInFlight {
+    request: InFlight,
+    latency_ns: u64,
+    answer: Answer,
+    /// The size that the head declared, in bytes.
+    declared: Option<u64>,
+    counted: u64,
+}
+
+impl BodyInFlight {
+    /// The service resolved. The request has ended, which gives `None`, unless there is a body to
+    /// wait for.
+    pub(crate) fn enter<B: Body, E>(
+        request: InFlight,
+        result: &mut Result<Response<B>, E>,
+    ) -> Option<Self> {
+        let Ok(response) = result else {
+            request.end_early(Outcome::Failed);
+            return None;
+        };
+        request.tell(response);
+        let body = Self {
+            latency_ns: request.elapsed_ns(),
+            answer: request.answer(response.status(), response.headers()),
+            declared: size::size_of(response, request.method == BodilessMethod::Head),
+            counted: 0,
+            request,
+        };
+        if response.body().is_end_stream() {
+            body.end(body.answer);
+            return None;
+        }
+        if body.ends_at_head(response) {
+            body.end_with(body.answer, body.declared, body.latency_ns);
+            return None;
+        }
+        Some(body)
+    }
+
+    /// Whether the protocol lets nothing follow the head that is part of the request, or the client
+    /// decides how long it goes on. hyper drops such a body without polling it, which is no abort.
+    fn ends_at_head<B>(&self, response: &Response<B>) -> bool {
+        let (method, status) = (self.request.method, response.status());
+        let event_stream = || {
+            let content_type = response.headers().get(header::CONTENT_TYPE);
+            content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+        };
+        method == BodilessMethod::Head
+            || (method == BodilessMethod::Connect && status.is_success())
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || event_stream()
+    }
+
+    pub(crate) fn run(&self) -> Running<'_, Self, OwnScope> {
+        Running::new(self)
+    }
+
+    /// The body yielded so many bytes; `last` tells whether that was its end.
+    pub(crate) fn data(&mut self, bytes: u64, last: bool) {
+        self.counted = self.counted.saturating_add(bytes);
+        if last {
+            self.end(self.answer);
+        }
+    }
+
+    /// The body ended, with trailers or without.
+    pub(crate) fn finish(&self, trailers: Option<&HeaderMap>) {
+        let trailers = trailers.filter(|_| self.request.grpc);
+        let status = trailers.and_then(answer::grpc_status);
+        self.end(status.map_or(self.answer, Answer::of_grpc));
+    }
+
+    /// The body failed half-way.
+    pub(crate) fn fail(&self) {
+        self.end_early(Outcome::Failed);
+    }
+
+    fn end(&self, answer: Answer) {
+        if self.request.has_ended() {
+            return;
+        }
+        let complete =
+            !matches!(answer.outcome, Outcome::Aborted | Outcome::Failed | Outcome::Panicked);
+        let size = self.declared.or(complete.then_some(self.counted));
+        self.end_with(answer, size, self.request.elapsed_ns());
+    }
+
+    fn end_with(&self, answer: Answer, size: Option<u64>, duration_ns: u64) {
+        let request = &self.request;
+        let filed = request.end_at(answer, size, self.latency_ns);
+        request.core().record_milestone(&request.scope, filed, DURATION, duration_ns);
+    }
+}
+
+impl End for BodyInFlight {
+    fn request(&self) -> &InFlight {
+        &self.request
+    }
+
+    fn end_early(&self, outcome: Outcome) {
+        self.end(Answer { outcome, ..self.answer });
+    }
+}
+
+impl Drop for BodyInFlight {
+    fn drop(&mut self) {
+        // Servers stop polling once they have all the bytes that the head declared.
+        if self.declared == Some(self.counted) {
+            self.finish(None);
+        } else {
+            self.end_early(Outcome::Aborted);
+        }
+    }
+}
