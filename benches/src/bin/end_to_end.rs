@@ -78,12 +78,14 @@ fn print(measured: &EndToEnd) {
         vec![
             router.name.clone(),
             format!("{:.2}", router.cpu_ns / 1e3),
+            format!("{:.2}", router.above_bare_ns / 1e3),
             format!("{:.2}", router.added_cpu_ns / 1e3),
             format!("{:.0}", router.requests_per_second),
             format!("{:.0}", router.median_latency_ns / 1e3),
         ]
     });
-    let header = ["router", "CPU, µs", "above bare, µs", "requests / s", "median latency, µs"];
+    let header =
+        ["router", "CPU, µs", "above bare", "above no-op", "requests / s", "median latency, µs"];
     println!("Per request, of a server with one thread on loopback:\n");
     println!("{}\n", table::table(&header, rows));
     println!("A/A control: {:.3}, which must be within 0.97 and 1.03.", measured.control);

@@ -3,7 +3,8 @@
 //! One process serves every router on a port of its own; another one, the load generator, sends
 //! requests over loopback, to one port after the other in random order, round by round. The server
 //! has one thread, whose processor time the kernel accounts in nanoseconds. A cost is the difference
-//! to the bare router within the same round. The bare router is there twice: when the two differ,
+//! to the bare router within the same round, or to the one with a layer that does nothing: axum boxes
+//! its routes for any layer at all. The bare router is there twice: when the two differ,
 //! the machine was too noisy and the run is void.
 
 mod client;
@@ -45,6 +46,8 @@ pub struct RouterCost {
     /// Processor time of the server per request, in nanoseconds.
     pub cpu_ns: f64,
     /// The same above the bare router.
+    pub above_bare_ns: f64,
+    /// The same above the router with a layer that does nothing, which is what a layer adds.
     pub added_cpu_ns: f64,
     /// Requests per second, as the load generator saw them.
     pub requests_per_second: f64,
@@ -110,19 +113,27 @@ fn round(client: &mut Client, thread: &client::ServerThread) -> io::Result<Round
 
 fn summary(clients: &[Client], taken: &[Vec<Round>]) -> EndToEnd {
     let per_request = |round: &Round| round.cpu.as_secs_f64() * 1e9 / f64::from(BATCH);
+    let of = |name: &str| {
+        let position = clients.iter().position(|client| client.name == name);
+        &taken[position.unwrap_or_default()]
+    };
+    let (bare, no_op) = (of("axum/bare"), of("axum/noop"));
+    let above = |rounds: &[Round], base: &[Round]| {
+        let pairs = rounds.iter().zip(base);
+        median(pairs.map(|(round, base)| per_request(round) - per_request(base)))
+    };
     let routers = clients.iter().zip(taken).map(|(client, rounds)| {
         let median_of = |value: &dyn Fn(&Round) -> f64| median(rounds.iter().map(value));
-        let pairs = rounds.iter().zip(&taken[0]);
         RouterCost {
             name: client.name.clone(),
             cpu_ns: median_of(&per_request),
-            added_cpu_ns: median(pairs.map(|(round, bare)| per_request(round) - per_request(bare))),
+            above_bare_ns: above(rounds, bare),
+            added_cpu_ns: above(rounds, no_op),
             requests_per_second: median_of(&|round| f64::from(BATCH) / round.wall.as_secs_f64()),
             median_latency_ns: median_of(&|round| round.median_latency.as_secs_f64() * 1e9),
         }
     });
-    let control = clients.iter().position(|client| client.name == CONTROL).unwrap_or_default();
-    let control = taken[control].iter().zip(&taken[0]);
+    let control = of(CONTROL).iter().zip(bare);
     EndToEnd {
         control: median(control.map(|(again, bare)| per_request(again) / per_request(bare))),
         routers: routers.collect(),
