@@ -1,6 +1,7 @@
-//! 100,000 requests that come to random ends on several threads, and some thousands over sockets:
-//! nothing is in flight afterwards, and what was recorded is what the clients counted, also when
-//! snapshots are taken all the while.
+//! 100,000 requests that come to random ends on several threads, and some thousands over sockets,
+//! while flags are switched off and on, ramped, and sent into new epochs: nothing is in flight
+//! afterwards, and what was recorded is what the clients counted, also when snapshots are taken all
+//! the while.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +39,10 @@ fn experiment(name: &str) -> LatencyExperiment {
     )
 }
 
+fn named(experiments: &[LatencyExperiment; 2]) -> [(&'static str, LatencyExperiment); 2] {
+    [("first", experiments[0]), ("second", experiments[1])]
+}
+
 /// What a client knows of the requests that it sent: how many, by route and outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Book(BTreeMap<(String, Outcome), u64>);
@@ -69,15 +74,44 @@ impl Book {
         book
     }
 
-    fn assert_agrees_with(&self, snapshot: &Snapshot) {
-        assert_eq!(Self::of(snapshot), *self);
-        assert_eq!(snapshot.counters.started.values().sum::<u64>(), self.total());
-        assert_eq!(in_flight(snapshot), 0, "{:?}", snapshot.counters);
-        assert_balanced(snapshot);
-        for arm in ["control", "variation"] {
-            assert_eq!(snapshot.assigned[arm], snapshot.counters.started[arm], "{arm}");
+    /// With all epochs together.
+    fn assert_agrees_with(&self, experiment: &LatencyExperiment) {
+        let mut recorded = Self::default();
+        for snapshot in &epochs(experiment) {
+            recorded.add(&Self::of(snapshot));
+            assert_eq!(in_flight(snapshot), 0, "{:?}", snapshot.counters);
+            assert_balanced(snapshot);
+            for (arm, assigned) in &snapshot.assigned {
+                let started = snapshot.counters.started.get(arm).copied().unwrap_or(0);
+                assert_eq!(*assigned, started, "{arm}");
+            }
         }
+        assert_eq!(recorded, *self);
     }
+}
+
+fn epochs(experiment: &LatencyExperiment) -> Vec<Snapshot> {
+    let flag = experiment.experiments().flags().next().unwrap();
+    experiment.snapshots_of(flag)
+}
+
+/// Reloads the flags until it is told to stop: the kill switch, ramps, and now and then a new epoch,
+/// of which there are eight.
+fn reload(experiments: &[(&str, LatencyExperiment)], seed: u64, stop: &AtomicBool) -> u64 {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut reloads = 0;
+    while !stop.load(Ordering::Acquire) {
+        for (name, experiment) in experiments {
+            let flag = Flag::new(*name)
+                .with_epoch(rng.random_range(1..=8))
+                .with_coverage_bp([1_000, 5_000, 10_000][rng.random_range(0..3)])
+                .with_enabled(rng.random_ratio(3, 4));
+            experiment.set_flags([flag]).unwrap();
+            reloads += 1;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    reloads
 }
 
 /// started = sum of outcomes + in flight, for every arm, at any moment.
@@ -96,9 +130,9 @@ fn audit(experiments: &[LatencyExperiment], pause: Duration, stop: &AtomicBool) 
     let mut before = vec![0; experiments.len()];
     while !stop.load(Ordering::Acquire) {
         for (experiment, before) in experiments.iter().zip(&mut before) {
-            let snapshot = experiment.snapshot();
-            assert_balanced(&snapshot);
-            let ended = count(&snapshot, |_| true);
+            let snapshots = epochs(experiment);
+            snapshots.iter().for_each(assert_balanced);
+            let ended = snapshots.iter().map(|snapshot| count(snapshot, |_| true)).sum();
             assert!(ended >= *before, "{ended} ended after {before}");
             *before = ended;
         }
@@ -315,6 +349,7 @@ fn a_hundred_thousand_requests_with_random_ends_on_threads_that_come_and_go() {
     let snapshots = thread::scope(|scope| {
         let stop_audit = Stop(&stop);
         let auditor = scope.spawn(|| audit(&experiments, Duration::ZERO, &stop));
+        let reloader = scope.spawn(|| reload(&named(&experiments), 1, &stop));
         for wave in 0..WAVES {
             let (senders, receivers): (Vec<_>, Vec<_>) =
                 (0..THREADS).map(|_| mpsc::channel::<Unfinished>()).unzip();
@@ -339,18 +374,21 @@ fn a_hundred_thousand_requests_with_random_ends_on_threads_that_come_and_go() {
             });
         }
         drop(stop_audit);
-        auditor.join().unwrap()
+        (auditor.join().unwrap(), reloader.join().unwrap())
     });
     let books = books.into_inner().unwrap();
     for (experiment, book) in experiments.iter().zip(&books) {
-        book.assert_agrees_with(&experiment.snapshot());
+        book.assert_agrees_with(experiment);
     }
     let sent = WAVES * THREADS * REQUESTS_PER_THREAD;
     assert_eq!(sent, 100_000);
+    let (snapshots, reloads) = snapshots;
     println!(
-        "{sent} requests, {} and {} recorded, {snapshots} snapshots meanwhile",
+        "{sent} requests, {} and {} recorded in {} and {} epochs, {snapshots} snapshots and {reloads} reloads meanwhile",
         books[0].total(),
-        books[1].total()
+        books[1].total(),
+        epochs(&experiments[0]).len(),
+        epochs(&experiments[1]).len(),
     );
 }
 
@@ -411,6 +449,7 @@ fn thousands_of_requests_over_sockets_with_clients_that_leave() {
     let (books, snapshots) = thread::scope(|scope| {
         let stop_audit = Stop(&stop);
         let auditor = scope.spawn(|| audit(&experiments, Duration::from_millis(20), &stop));
+        let reloader = scope.spawn(|| reload(&named(&experiments), 2, &stop));
         let books = runtime.block_on(async {
             let register = Register::default();
             let any = |request: Request<Incoming>| request.map(axum::body::Body::new);
@@ -470,7 +509,8 @@ fn thousands_of_requests_over_sockets_with_clients_that_leave() {
                 }
             }
             let quiet = async {
-                while experiments.iter().any(|experiment| in_flight(&experiment.snapshot()) > 0) {
+                let busy = |experiment| epochs(experiment).iter().any(|epoch| in_flight(epoch) > 0);
+                while experiments.iter().any(busy) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
@@ -478,18 +518,19 @@ fn thousands_of_requests_over_sockets_with_clients_that_leave() {
             books
         });
         drop(stop_audit);
-        (books, auditor.join().unwrap())
+        (books, (auditor.join().unwrap(), reloader.join().unwrap()))
     });
     for (experiment, book) in experiments.iter().zip(&books) {
-        book.assert_agrees_with(&experiment.snapshot());
+        book.assert_agrees_with(experiment);
     }
     // What would be counted twice is counted when the runtime drops all that is left.
     drop(runtime);
     for (experiment, book) in experiments.iter().zip(&books) {
-        book.assert_agrees_with(&experiment.snapshot());
+        book.assert_agrees_with(experiment);
     }
+    let (snapshots, reloads) = snapshots;
     println!(
-        "{} requests over sockets, {snapshots} snapshots meanwhile",
+        "{} requests over sockets, {snapshots} snapshots and {reloads} reloads meanwhile",
         CLIENTS * REQUESTS_PER_CLIENT
     );
 }

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use latency_experiment_record::{Snapshot, Subject};
-use latency_experiment_stats::{self as stats, Alpha, e_bh};
+use latency_experiment_record::Snapshot;
+use latency_experiment_stats::{self as stats, Alpha, benjamini_hochberg, e_bh};
 
-use crate::compare::{Figures, Pairing, Setting};
+use crate::compare::{Depth, Figures, Setting, Subjects};
 use crate::comparison::{Comparison, Segment, Verdict};
 use crate::epochs::Epochs;
+use crate::pairing::Pairing;
 use crate::reasons::{self, Doubt};
 use crate::report::{Population, Report, SCHEMA, Srm};
 use crate::split::split;
-use crate::traffic::{Layout, Route, Traffic};
+use crate::traffic::{Route, Traffic};
 use crate::verdict::{Case, decide};
 use crate::{Error, Plan};
 
@@ -62,29 +63,20 @@ pub(crate) const ROUTES_FDR: f64 = 0.1;
 /// ```
 pub fn analyze(snapshots: &[Snapshot], plan: &Plan) -> Result<Report, Error> {
     let epochs = Epochs::try_new(snapshots)?;
-    let mut warnings = Vec::new();
-    let report = match report(&epochs, plan, &Layout::AsRecorded) {
-        Err(stats::Error::MixedBuckets { .. }) => {
-            warnings.push(reasons::COARSE.to_owned());
-            report(&epochs, plan, &Layout::coarse(&epochs))
-        }
-        report => report,
-    }?;
-    Ok(Report { warnings: [report.warnings, warnings].concat(), ..report })
+    let traffic = Traffic::try_new(&epochs)?;
+    Ok(report(&epochs, &traffic, plan)?)
 }
 
-fn report(epochs: &Epochs<'_>, plan: &Plan, layout: &Layout) -> Result<Report, stats::Error> {
-    let traffic = Traffic::try_new(epochs, layout)?;
-    let request_level = epochs.subject() == Subject::RequestId;
-    let setting = Setting { plan, epochs, request_level };
-    let srm = split(epochs)?;
-    let doubts = general_doubts(epochs, &srm);
+fn report(epochs: &Epochs<'_>, traffic: &Traffic<'_>, plan: &Plan) -> Result<Report, stats::Error> {
+    let setting = Setting::try_new(plan, epochs)?;
+    let srm = split(&setting)?;
+    let doubts = general_doubts(&setting, &srm);
 
     let mut rows = Rows { setting: &setting, rows: Vec::new() };
-    let moved = rows.sizes_moved(&traffic);
-    rows.overall(&traffic)?;
+    let moved = rows.sizes_moved(traffic);
+    rows.overall(traffic)?;
     for route in &traffic.routes {
-        rows.route(route, &traffic, &moved)?;
+        rows.route(route, traffic, &moved)?;
     }
     let comparisons = rows.judge(&doubts);
 
@@ -98,34 +90,39 @@ fn report(epochs: &Epochs<'_>, plan: &Plan, layout: &Layout) -> Result<Report, s
         control: latest.experiment.control.clone(),
         alpha: plan.alpha(),
         primary: plan.primary(),
-        tuned_for: plan.tuned_for(),
+        tuned_for: setting.tuned_for(),
         minimum_effect: plan.minimum_effect(),
         equivalence_margin: plan.equivalence_margin(),
         fixed_n: plan.fixed_n(),
         started_at: times.clone().map(|s| s.started_at).min().unwrap_or(latest.started_at),
         taken_at: times.map(|s| s.taken_at).max().unwrap_or(latest.taken_at),
         population: traffic.population,
-        warnings: reasons::warnings(epochs, &traffic, &srm, moved.values().any(|moved| *moved)),
+        warnings: reasons::warnings(&setting, traffic, &srm, moved.values().any(|moved| *moved)),
         srm,
         comparisons,
     })
 }
 
 /// What forbids every verdict of the report.
-fn general_doubts(epochs: &Epochs<'_>, srm: &Srm) -> Vec<Doubt> {
-    let mut doubts: Vec<Doubt> = epochs
+fn general_doubts(setting: &Setting<'_>, srm: &Srm) -> Vec<Doubt> {
+    let mut doubts: Vec<Doubt> = setting
+        .epochs
         .mixed_fingerprints()
         .into_iter()
         .map(|(epoch, fingerprints)| Doubt::MixedFingerprints { epoch, fingerprints })
         .collect();
-    if epochs.subject() != Subject::RequestId {
-        doubts.push(Doubt::Subject(epochs.subject()));
+    match &setting.subjects {
+        Subjects::Sticky(groups) if !groups.suffice() => {
+            doubts.push(Doubt::Groups { seen: groups.count(), incomplete: groups.incomplete });
+        }
+        Subjects::TimeSlices(blocks) if blocks.incomplete => doubts.push(Doubt::Blocks),
+        _ => {}
     }
     if srm.mismatch {
-        doubts.push(Doubt::Split);
+        doubts.push(Doubt::Split { observed: srm.observed.clone() });
     }
-    if srm.exposed.as_ref().is_some_and(|exposed| exposed.mismatch) {
-        doubts.push(Doubt::ExposedSplit);
+    if let Some(exposed) = srm.exposed.as_ref().filter(|exposed| exposed.mismatch) {
+        doubts.push(Doubt::ExposedSplit { observed: exposed.observed.clone() });
     }
     doubts
 }
@@ -148,7 +145,7 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn overall(&mut self, traffic: &Traffic<'_>) -> Result<(), stats::Error> {
         for variation in self.setting.variations() {
-            let segments = traffic.analysed().map(|route| &route.total).collect();
+            let segments = traffic.analysed().map(|route| (route.name, &route.total)).collect();
             let pairing = Pairing { segments, variation };
             self.add(Segment::overall(), &pairing, traffic.population, Vec::new())?;
         }
@@ -165,10 +162,10 @@ impl Rows<'_> {
         let consulted = *population == traffic.population;
         let doubts = if consulted { Vec::new() } else { vec![Doubt::NeverConsulted] };
         for variation in self.setting.variations() {
-            let pairing = Pairing { segments: vec![total], variation };
+            let pairing = Pairing { segments: vec![(*name, total)], variation };
             self.add(Segment::route(*name), &pairing, *population, doubts.clone())?;
         }
-        let class = |tallies, variation| Pairing { segments: vec![tallies], variation };
+        let class = |tallies, variation| Pairing { segments: vec![(*name, tallies)], variation };
         let moved_here = |variation| {
             let classes: Vec<Pairing<'_>> =
                 sizes.iter().map(|(_, tallies)| class(tallies, variation)).collect();
@@ -181,6 +178,8 @@ impl Rows<'_> {
                 let mut doubts = doubts.clone();
                 if *moved {
                     doubts.push(Doubt::SizesMoved);
+                } else if !self.setting.request_level() {
+                    doubts.push(Doubt::SizesUntested);
                 }
                 let pairing = class(tallies, *variation);
                 self.add(Segment::size(*name, *size), &pairing, *population, doubts)?;
@@ -193,12 +192,15 @@ impl Rows<'_> {
     fn sizes_moved(&self, traffic: &Traffic<'_>) -> BTreeMap<usize, bool> {
         let moved = |variation: usize| {
             let mut classes: BTreeMap<&str, Pairing<'_>> = BTreeMap::new();
-            for (size, tallies) in traffic.analysed().flat_map(|route| &route.sizes) {
+            let analysed = traffic.analysed();
+            let sizes =
+                analysed.flat_map(|route| route.sizes.iter().map(|size| (route.name, size)));
+            for (route, (size, tallies)) in sizes {
                 classes
                     .entry(size)
                     .or_insert_with(|| Pairing { segments: Vec::new(), variation })
                     .segments
-                    .push(tallies);
+                    .push((route, tallies));
             }
             let classes: Vec<Pairing<'_>> = classes.into_values().collect();
             self.setting.sizes_log_e(&classes) >= UNBALANCED
@@ -213,12 +215,21 @@ impl Rows<'_> {
         population: Population,
         mut doubts: Vec<Doubt>,
     ) -> Result<(), stats::Error> {
-        let figures = self.setting.figures(pairing, segment.is_overall())?;
+        let depth = match &segment {
+            all if all.is_overall() => Depth::Overall,
+            route if route.is_route() => Depth::Route,
+            _ => Depth::Size,
+        };
+        let figures = self.setting.figures(pairing, depth)?;
         if figures.n.control.min(figures.n.variation) < FEWEST {
             doubts.push(Doubt::TooFew);
         }
-        if figures.censoring_log_e >= UNBALANCED {
+        // A split that is off looks unbalanced in everything, also in what nobody did.
+        if figures.censoring_log_e >= UNBALANCED && figures.gave_up {
             doubts.push(Doubt::UnbalancedCensoring);
+        }
+        if let Some(counts) = figures.more.blocks.filter(|counts| counts.broken > 0) {
+            doubts.push(Doubt::BrokenPairs { broken: counts.broken });
         }
         let variation = pairing.variation;
         self.rows.push(Row { segment, variation, population, figures, doubts });
@@ -226,7 +237,8 @@ impl Rows<'_> {
     }
 
     /// The comparisons with their verdicts.
-    fn judge(self, general: &[Doubt]) -> Vec<Comparison> {
+    fn judge(mut self, general: &[Doubt]) -> Vec<Comparison> {
+        self.adjust();
         let confirmed = self.confirmed_routes();
         let compared = confirmed.iter().flatten().count();
         self.rows
@@ -239,13 +251,29 @@ impl Rows<'_> {
             .collect()
     }
 
+    /// Adjusts the fixed-n p-values of the routes for their number.
+    fn adjust(&mut self) {
+        let routes = |row: &&mut Row| row.segment.is_route();
+        let tests = |row: &Row| row.figures.mann_whitney.map(|test| test.p_value);
+        let p_values: Vec<f64> =
+            self.rows.iter().filter(|row| row.segment.is_route()).filter_map(tests).collect();
+        let mut adjusted = benjamini_hochberg(&p_values).into_iter();
+        for row in self.rows.iter_mut().filter(routes) {
+            let own = tests(row).and_then(|_| adjusted.next());
+            if let Some(fixed_n) = &mut row.figures.more.fixed_n {
+                fixed_n.adjusted_p_value = own;
+            }
+        }
+    }
+
     /// For each route that consulted the flag, whether e-BH over routes and variations rejects it;
     /// `None` for the other rows, which are not among the hypotheses.
     fn confirmed_routes(&self) -> Vec<Option<bool>> {
         let hypothesis =
             |row: &Row| row.segment.is_route() && !row.doubts.contains(&Doubt::NeverConsulted);
-        let log_e: Vec<f64> =
-            self.rows.iter().filter(|row| hypothesis(row)).map(|row| row.figures.log_e).collect();
+        let hypotheses = self.rows.iter().filter(|row| hypothesis(row));
+        // No test is no evidence.
+        let log_e: Vec<f64> = hypotheses.map(|row| row.figures.log_e.unwrap_or_default()).collect();
         let fdr = Alpha::new(ROUTES_FDR).expect("the rate is strictly between 0 and 1");
         let mut rejected = e_bh(&log_e, fdr).into_iter();
         self.rows.iter().map(|row| if hypothesis(row) { rejected.next() } else { None }).collect()
@@ -270,13 +298,13 @@ impl Row {
             None => segment.is_overall() && figures.primary_rejected,
         };
         let undecided = verdict == Verdict::Undecided;
+        let requests_needed =
+            undecided.then(|| setting.requests_needed(&figures, variation)).flatten();
         let mut comparison = Comparison {
             segment,
             variation: setting.epochs.arms[variation].clone(),
-            requests_needed: undecided
-                .then(|| setting.requests_needed(&figures, variation))
-                .flatten(),
-            e_value: setting.request_level.then(|| figures.log_e.exp().min(f64::MAX)),
+            requests_needed,
+            e_value: figures.log_e.map(|log_e| log_e.exp().min(f64::MAX)),
             n: figures.n,
             quantiles: figures.quantiles,
             mean: figures.mean,
@@ -284,6 +312,15 @@ impl Row {
             errors: figures.errors,
             censored: figures.censored,
             common_ratio: figures.common_ratio,
+            geometric_mean: figures.more.geometric_mean,
+            probability_slower: figures.more.probability_slower,
+            errors_ratio: figures.more.errors_ratio,
+            censored_ratio: figures.more.censored_ratio,
+            labels: figures.more.labels,
+            variance_inflation: figures.more.variance_inflation,
+            blocks: figures.more.blocks,
+            hodges_lehmann: figures.more.hodges_lehmann,
+            fixed_n: figures.more.fixed_n,
             population,
             dropped_share: figures.dropped_share,
             information: figures.information,

@@ -1,23 +1,48 @@
 //! Whether the arms are alike in what the flag should not change: who gives up, and sizes.
 
 use latency_experiment_record::Outcome;
-use latency_experiment_stats::{Alternative, BaseRate, LabelCounts, average_log_e, label_log_e};
+use latency_experiment_stats::{
+    self as stats, Alternative, BaseRate, LabelCounts, LabelTest, Share, average_log_e,
+};
 
-use crate::compare::{CONTROL, Pairing, Setting};
-use crate::traffic::Tally;
+use crate::compare::{CONTROL, Setting, Subjects};
+use crate::pairing::Pairing;
 
 /// Outcomes of requests that the client or a timeout ended.
-const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
+pub(crate) const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
+
+/// The tests of balance, with their logarithms taken for all shares of the experiment.
+pub(crate) struct Balance {
+    /// For labels that are common, less common and rare.
+    tests: [LabelTest; 3],
+}
+
+impl Balance {
+    pub(crate) fn new(shares: &[Share]) -> Self {
+        let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
+        let tests =
+            rates.map(|rate| LabelTest::new(shares.iter().copied(), rate, Alternative::TwoSided));
+        Self { tests }
+    }
+
+    fn rare(&self) -> &LabelTest {
+        let [.., rare] = &self.tests;
+        rare
+    }
+}
 
 impl Setting<'_> {
     /// ln E against the arms having the same share of cancelled and aborted requests.
-    pub(crate) fn censoring_log_e(&self, pairing: &Pairing<'_>) -> f64 {
+    pub(crate) fn censoring_log_e(&self, pairing: &Pairing<'_>) -> Result<f64, stats::Error> {
+        if let Subjects::Sticky(groups) = &self.subjects {
+            return groups.balance_log_e(pairing, |outcomes| outcomes.count(&CENSORED));
+        }
         let counts = self.label_counts(
             pairing.variation,
             |epoch, arm| pairing.sum(epoch, arm, |tally| tally.outcomes.count(&CENSORED)),
             |epoch, arm| pairing.sum(epoch, arm, |tally| tally.outcomes.ended()),
         );
-        label_log_e(&counts, BaseRate::P99, Alternative::TwoSided)
+        Ok(self.balance.rare().log_e(&counts))
     }
 
     /// ln E against the arms having the same sizes: the average over the classes, which are given
@@ -40,9 +65,7 @@ impl Setting<'_> {
                     },
                 );
                 // A class may be common or rare: one base rate would be blind to the other kind.
-                let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
-                let log_e =
-                    rates.map(|rate| (1.0, label_log_e(&counts, rate, Alternative::TwoSided)));
+                let log_e = self.balance.tests.each_ref().map(|test| (1.0, test.log_e(&counts)));
                 (1.0, average_log_e(log_e))
             })
             .collect();
@@ -51,13 +74,13 @@ impl Setting<'_> {
 
     /// Bad and other requests of both arms in the epochs in which both have weight. None when
     /// requests are not the subjects: labels would not be independent.
-    fn label_counts(
+    pub(crate) fn label_counts(
         &self,
         variation: usize,
         bad: impl Fn(usize, usize) -> u64,
         all: impl Fn(usize, usize) -> u64,
     ) -> Vec<LabelCounts> {
-        let epochs = if self.request_level { self.epochs.snapshots.len() } else { 0 };
+        let epochs = if self.request_level() { self.epochs.snapshots.len() } else { 0 };
         (0..epochs)
             .filter_map(|epoch| {
                 let ok = |arm| all(epoch, arm).saturating_sub(bad(epoch, arm));
@@ -70,14 +93,5 @@ impl Setting<'_> {
                 })
             })
             .collect()
-    }
-}
-
-impl Pairing<'_> {
-    /// The sum of a count over the segments, in one epoch and arm.
-    fn sum(&self, epoch: usize, arm: usize, count: impl Fn(&Tally) -> u64) -> u64 {
-        self.segments
-            .iter()
-            .fold(0, |sum, tallies| sum.saturating_add(count(tallies.get(epoch, arm))))
     }
 }

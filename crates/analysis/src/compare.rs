@@ -1,18 +1,29 @@
 //! The figures of one comparison. Every statistic comes from `latency-experiment-stats`.
 
-use latency_experiment_record::Outcome;
+use std::borrow::Cow;
+
+use latency_experiment_record::{Outcome, Subject};
 use latency_experiment_stats::{
-    self as stats, Alpha, Boundary, Design, Distribution, Estimate, Power, Quantile, Share,
-    common_ratio, mann_whitney, mean_effect, quantile_confidence_sequence, quantile_effect,
-    requirement,
+    self as stats, Boundary, Design, DesignEffect, Distribution, Estimate, Power, Share, TunedFor,
+    brunner_munzel, common_ratio, geometric_mean_effect, hodges_lehmann, mann_whitney, mean_effect,
+    quantile_effect, quantile_effects, requirement, strict_test,
 };
 
 use crate::Plan;
+use crate::balance::{Balance, CENSORED};
+use crate::blocks::{Blocks, Figure};
 use crate::comparison::{
-    Interval, IntervalNs, MannWhitney, MeanComparison, QuantileComparison, Roles, ValidAt, finite,
+    BlockCounts, HodgesLehmann, Inflation, Interval, IntervalNs, Labels, MannWhitney,
+    MeanComparison, QuantileComparison, Roles, ValidAt, finite,
 };
 use crate::epochs::Epochs;
-use crate::traffic::{Outcomes, Tallies, Tally};
+use crate::fixed_n::{FixedData, FixedN};
+use crate::groups::Groups;
+use crate::inflation::Intervals;
+use crate::labels::Frozen;
+use crate::one_arm::OneArm;
+use crate::pairing::Pairing;
+use crate::traffic::{Outcomes, Tally};
 use crate::verdict::{Lifts, Range};
 
 /// Position of the control among the arms.
@@ -22,8 +33,15 @@ pub(crate) const CONTROL: usize = 0;
 pub(crate) struct Setting<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) epochs: &'a Epochs<'a>,
-    /// Whether requests are the subjects; if not, only point estimates are given.
-    pub(crate) request_level: bool,
+    pub(crate) subjects: Subjects<'a>,
+    pub(crate) balance: Balance,
+}
+
+/// What was assigned to arms independently of each other, with what the tests of that design need.
+pub(crate) enum Subjects<'a> {
+    Requests { intervals: Intervals<'a>, frozen: Frozen<'a> },
+    Sticky(Groups<'a>),
+    TimeSlices(Blocks<'a>),
 }
 
 /// Everything measured about one variation in one segment.
@@ -35,39 +53,170 @@ pub(crate) struct Figures {
     pub(crate) errors: Roles<Option<f64>>,
     pub(crate) censored: Roles<Option<f64>>,
     pub(crate) common_ratio: Option<Interval>,
+    pub(crate) more: More,
     pub(crate) dropped_share: f64,
     pub(crate) information: f64,
     /// Lifts at the levels of the verdict, in the order of `quantiles`.
     pub(crate) lifts: Vec<Lifts>,
-    /// ln E against equal primary quantiles, at the level of the report.
-    pub(crate) log_e: f64,
+    /// ln E against equal primary quantiles, at the level of the report; `None` where the design has
+    /// no test.
+    pub(crate) log_e: Option<f64>,
     /// Whether the primary quantile differs at its level for the verdict.
     pub(crate) primary_rejected: bool,
     /// ln E against equal shares of cancelled and aborted requests.
     pub(crate) censoring_log_e: f64,
+    /// Whether any request was cancelled or aborted.
+    pub(crate) gave_up: bool,
+    /// By what factor variances exceed those of independent requests, at the primary quantile.
+    design_effect: f64,
     /// The control's latencies, to plan from.
     baseline: Distribution,
 }
 
-/// One variation against the control over a group of segments, each with its epochs: a route, or
-/// one size class, or all routes.
-pub(crate) struct Pairing<'a> {
-    pub(crate) segments: Vec<&'a Tallies>,
-    pub(crate) variation: usize,
+/// Figures that not every segment has.
+#[derive(Default)]
+pub(crate) struct More {
+    pub(crate) geometric_mean: Option<MeanComparison>,
+    pub(crate) probability_slower: Option<Interval>,
+    pub(crate) errors_ratio: Option<Interval>,
+    pub(crate) censored_ratio: Option<Interval>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) variance_inflation: Option<Inflation>,
+    pub(crate) blocks: Option<BlockCounts>,
+    pub(crate) hodges_lehmann: Option<HodgesLehmann>,
+    pub(crate) fixed_n: Option<FixedN>,
 }
 
-impl Setting<'_> {
+/// How much is asked about a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    Overall,
+    Route,
+    /// Descriptive: the figures of the contract only.
+    Size,
+}
+
+/// The quantiles of a comparison, and what the verdict needs of them.
+#[derive(Default)]
+struct Rows {
+    quantiles: Vec<QuantileComparison>,
+    lifts: Vec<Lifts>,
+    log_e: Option<f64>,
+    primary_rejected: bool,
+}
+
+/// By what factors variances exceed those of independent requests.
+struct Spread {
+    /// At each quantile of the plan.
+    quantiles: Vec<DesignEffect>,
+    inflation: Option<Inflation>,
+    /// Whether the design allows tests of requests at all.
+    tested: bool,
+}
+
+impl Spread {
+    /// For means, which depend on all of the distribution.
+    fn largest(&self) -> DesignEffect {
+        let all = self.quantiles.iter().copied();
+        all.reduce(|a, b| if b > a { b } else { a }).unwrap_or(DesignEffect::NONE)
+    }
+}
+
+impl<'a> Setting<'a> {
+    pub(crate) fn try_new(plan: &'a Plan, epochs: &'a Epochs<'a>) -> Result<Self, stats::Error> {
+        let arms = CONTROL + 1..epochs.arms.len();
+        let pairs = (0..epochs.snapshots.len())
+            .flat_map(|epoch| arms.clone().map(move |variation| (epoch, variation)));
+        let shares: Vec<Share> =
+            pairs.filter_map(|(epoch, variation)| epochs.share(epoch, variation)).collect();
+        let subjects = match epochs.subject() {
+            Subject::Sticky => Subjects::Sticky(Groups::new(epochs)),
+            Subject::TimeSlice => Subjects::TimeSlices(Blocks::try_new(epochs)?),
+            _ => Subjects::Requests {
+                intervals: Intervals::new(epochs),
+                frozen: Frozen::new(epochs),
+            },
+        };
+        Ok(Self { plan, epochs, subjects, balance: Balance::new(&shares) })
+    }
+
+    /// Whether requests are the subjects, so that they are independent of each other.
+    pub(crate) fn request_level(&self) -> bool {
+        matches!(self.subjects, Subjects::Requests { .. })
+    }
+
+    /// The boundary of the report's intervals: with random groups it needs more information.
+    pub(crate) fn boundary(&self) -> Boundary {
+        self.plan.boundary(match self.subjects {
+            Subjects::Sticky(_) => TunedFor::DEFAULT,
+            _ => TunedFor::MIN,
+        })
+    }
+
+    /// The information at which the report's intervals are tightest.
+    pub(crate) fn tuned_for(&self) -> f64 {
+        match self.boundary() {
+            Boundary::ConfidenceSequence { tuned_for } => tuned_for.get(),
+            Boundary::FixedN => self.plan.tuned_for(),
+        }
+    }
+
     pub(crate) fn variations(&self) -> std::ops::Range<usize> {
         CONTROL + 1..self.epochs.arms.len()
+    }
+
+    /// The design effects of a comparison.
+    fn spread(
+        &self,
+        pairing: &Pairing<'_>,
+        comparison: &stats::Comparison,
+        depth: Depth,
+    ) -> Result<Spread, stats::Error> {
+        let quantiles = self.plan.checked_quantiles();
+        match &self.subjects {
+            Subjects::Requests { intervals, .. } => {
+                let primary = self.plan.primary_quantile();
+                let found = match depth {
+                    Depth::Size => None,
+                    _ => intervals.inflation(pairing, comparison, primary)?,
+                };
+                let effect = found.map_or(DesignEffect::NONE, |found| found.design_effect());
+                Ok(Spread {
+                    quantiles: quantiles.map(|_| effect).collect(),
+                    inflation: found.map(|found| Inflation {
+                        factor: found.factor,
+                        p_value: found.p_value,
+                        intervals: found.intervals,
+                        inflated: found.inflated,
+                    }),
+                    tested: true,
+                })
+            }
+            Subjects::Sticky(groups) if groups.suffice() && depth != Depth::Size => {
+                let mut tested = true;
+                let mut effects = Vec::new();
+                for quantile in quantiles {
+                    let effect = groups.design_effect(pairing, comparison, quantile)?;
+                    tested &= effect.is_some();
+                    effects.push(effect.unwrap_or(DesignEffect::NONE));
+                }
+                Ok(Spread { quantiles: effects, inflation: None, tested })
+            }
+            Subjects::Sticky(_) | Subjects::TimeSlices(_) => Ok(Spread {
+                quantiles: quantiles.map(|_| DesignEffect::NONE).collect(),
+                inflation: None,
+                tested: false,
+            }),
+        }
     }
 
     /// Compares.
     pub(crate) fn figures(
         &self,
         pairing: &Pairing<'_>,
-        with_common_ratio: bool,
+        depth: Depth,
     ) -> Result<Figures, stats::Error> {
-        let (plan, boundary, alpha) = (self.plan, self.plan.boundary(), self.plan.level());
+        let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
         let (control, variation) = (pairing.outcomes(CONTROL), pairing.outcomes(pairing.variation));
         let answered = pairing.compare(|tally| Ok(tally.latency.clone()))?;
         let with_failures = if control.unanswered().max(variation.unanswered()) > 0 {
@@ -75,57 +224,25 @@ impl Setting<'_> {
         } else {
             None
         };
+        let spread = self.spread(pairing, &answered, depth)?;
 
-        let levels = plan.verdict_levels(self.variations().len());
         let arms = self.one_arm(pairing, &answered)?;
-        let mut quantiles = Vec::with_capacity(plan.quantiles().len());
-        let mut lifts = Vec::with_capacity(plan.quantiles().len());
-        let (mut log_e, mut primary_rejected) = (0.0, false);
-        for (quantile, level) in levels {
-            let effect = quantile_effect(&answered, quantile, boundary, alpha);
-            let at_level = if level == alpha {
-                effect
-            } else {
-                quantile_effect(&answered, quantile, boundary, level)
-            };
-            if quantile == plan.primary_quantile() {
-                log_e = effect.evidence.log_e.unwrap_or_default();
-                primary_rejected =
-                    at_level.evidence.log_e.is_some_and(|log_e| log_e >= level.log_threshold());
-            }
-            let range = range(&at_level.ratio);
-            lifts.push(Lifts {
-                answered: range,
-                with_failures: match &with_failures {
-                    Some(all) => {
-                        self::range(&quantile_effect(all, quantile, boundary, level).ratio)
-                    }
-                    None => range,
-                },
-            });
-            let fixed = plan
-                .fixed_n()
-                .then(|| quantile_effect(&answered, quantile, Boundary::FixedN, alpha).ratio);
-            quantiles.push(QuantileComparison {
-                q: quantile.get(),
-                control: arms.control.interval(effect.control, quantile, self)?,
-                variation: arms.variation.interval(effect.variation, quantile, self)?,
-                difference: IntervalNs::of(&effect.difference),
-                lift: Interval::of(&effect.ratio.to_lift()),
-                lift_fixed_n: fixed.map(|ratio| Interval::of(&ratio.to_lift())),
-                p_value: Some(effect.evidence.p_value),
-            });
-        }
+        let Rows { quantiles, lifts, log_e, primary_rejected } =
+            self.quantiles(&answered, with_failures.as_ref(), &spread, &arms, depth)?;
 
-        let mean = mean_effect(&answered, boundary, alpha);
+        let widened = spread_by(&answered, spread.largest());
+        let common = match depth {
+            Depth::Overall => {
+                let answered = spread_by(&answered, spread.quantiles[plan.primary_position()]);
+                Some(common_ratio(&answered, plan.primary_quantile(), boundary, alpha).ratio)
+            }
+            _ => None,
+        };
+        let design_effect = spread.quantiles[plan.primary_position()].get();
         let mut figures = Figures {
             n: Roles { control: control.answered(), variation: variation.answered() },
             quantiles,
-            mean: MeanComparison {
-                control_ns: mean.control.or_else(|| arms.control.pooled.mean()),
-                variation_ns: mean.variation.or_else(|| arms.variation.pooled.mean()),
-                lift: Interval::of(&mean.ratio.to_lift()),
-            },
+            mean: self.mean(&widened, &arms),
             mann_whitney: mann_whitney(&answered).map(|test| MannWhitney {
                 u: test.u,
                 z: test.z,
@@ -135,22 +252,194 @@ impl Setting<'_> {
             }),
             errors: shares(&control, &variation, &ERRORS),
             censored: shares(&control, &variation, &[Outcome::Cancelled]),
-            common_ratio: with_common_ratio.then(|| {
-                let common = common_ratio(&answered, plan.primary_quantile(), boundary, alpha);
-                Interval::of(&common.ratio)
-            }),
+            common_ratio: common.map(|ratio| Interval::of(&ratio)),
+            more: match depth {
+                Depth::Size => More::default(),
+                _ => self.more(pairing, &answered, &widened, &arms),
+            },
             dropped_share: answered.dropped_share(),
-            information: answered.information(),
+            information: answered.information() / design_effect,
             lifts,
             log_e,
             primary_rejected,
-            censoring_log_e: self.censoring_log_e(pairing),
+            censoring_log_e: self.censoring_log_e(pairing)?,
+            gave_up: control.count(&CENSORED).max(variation.count(&CENSORED)) > 0,
+            design_effect,
             baseline: arms.control.pooled,
         };
-        if !self.request_level {
+        figures.more.variance_inflation = spread.inflation;
+        if !self.request_level() {
+            // A test of ranks that heeds neither groups nor blocks.
+            figures.mann_whitney = None;
+        }
+        if !spread.tested {
             figures.keep_points_only();
         }
+        if let Subjects::TimeSlices(blocks) = &self.subjects {
+            self.compare_blocks(&mut figures, blocks, pairing)?;
+        }
         Ok(figures)
+    }
+
+    /// The quantiles of the plan, each with its design effect.
+    fn quantiles(
+        &self,
+        answered: &stats::Comparison,
+        with_failures: Option<&stats::Comparison>,
+        spread: &Spread,
+        arms: &Roles<OneArm>,
+        depth: Depth,
+    ) -> Result<Rows, stats::Error> {
+        let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
+        let strict = plan.strict() && depth != Depth::Size && self.request_level();
+        let mut rows = Rows::default();
+        let levels = plan.verdict_levels(self.variations().len());
+        for ((quantile, level), design_effect) in levels.zip(&spread.quantiles) {
+            let answered = spread_by(answered, *design_effect);
+            let [effect, at_level] =
+                quantile_effects(&answered, quantile, boundary, [alpha, level]);
+            if quantile == plan.primary_quantile() {
+                rows.log_e = effect.evidence.log_e;
+                rows.primary_rejected =
+                    at_level.evidence.log_e.is_some_and(|log_e| log_e >= level.log_threshold());
+            }
+            let range = range(&at_level.ratio);
+            let failing = |all| {
+                let all = spread_by(all, *design_effect);
+                self::range(&quantile_effect(&all, quantile, boundary, level).ratio)
+            };
+            let with_failures = with_failures.map_or(range, failing);
+            rows.lifts.push(Lifts { answered: range, with_failures });
+            let fixed = plan
+                .fixed_n()
+                .then(|| quantile_effect(&answered, quantile, Boundary::FixedN, alpha).ratio);
+            rows.quantiles.push(QuantileComparison {
+                q: quantile.get(),
+                control: arms.control.interval(effect.control, quantile, self)?,
+                variation: arms.variation.interval(effect.variation, quantile, self)?,
+                difference: IntervalNs::of(&effect.difference),
+                lift: Interval::of(&effect.ratio.to_lift()),
+                lift_fixed_n: fixed.map(|ratio| Interval::of(&ratio.to_lift())),
+                p_value: Some(effect.evidence.p_value),
+                strict_p_value: if strict {
+                    Some(strict_test(&answered, quantile, plan.trials())?.p_value)
+                } else {
+                    None
+                },
+                design_effect: Some(design_effect.get()).filter(|factor| *factor != 1.0),
+            });
+        }
+        Ok(rows)
+    }
+
+    fn mean(&self, comparison: &stats::Comparison, arms: &Roles<OneArm>) -> MeanComparison {
+        let mean = mean_effect(comparison, self.boundary(), self.plan.level());
+        let variance = |arm: &OneArm| arm.pooled.variance().and_then(finite);
+        MeanComparison {
+            control_ns: mean.control.or_else(|| arms.control.pooled.mean()),
+            variation_ns: mean.variation.or_else(|| arms.variation.pooled.mean()),
+            lift: Interval::of(&mean.ratio.to_lift()),
+            p_value: Some(mean.evidence.p_value),
+            log_e: mean.evidence.log_e.and_then(finite),
+            variance_ns2: Some(Roles {
+                control: variance(&arms.control),
+                variation: variance(&arms.variation),
+            }),
+        }
+    }
+
+    /// The figures that size classes do not have.
+    fn more(
+        &self,
+        pairing: &Pairing<'_>,
+        answered: &stats::Comparison,
+        widened: &stats::Comparison,
+        arms: &Roles<OneArm>,
+    ) -> More {
+        let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
+        let geometric = geometric_mean_effect(widened, boundary, alpha);
+        let mut more = More {
+            geometric_mean: Some(MeanComparison {
+                control_ns: geometric.control,
+                variation_ns: geometric.variation,
+                lift: Interval::of(&geometric.ratio.to_lift()),
+                p_value: Some(geometric.evidence.p_value),
+                log_e: geometric.evidence.log_e.and_then(finite),
+                variance_ns2: None,
+            }),
+            probability_slower: brunner_munzel(widened, boundary, alpha)
+                .map(|test| Interval::of(&test.probability_slower)),
+            ..More::default()
+        };
+        let Subjects::Requests { frozen, .. } = &self.subjects else {
+            return more;
+        };
+        more.errors_ratio = self.outcome_ratio(pairing, &ERRORS);
+        more.censored_ratio = self.outcome_ratio(pairing, &[Outcome::Cancelled]);
+        more.labels = Some(self.labels(pairing, frozen));
+        if plan.hodges_lehmann() {
+            let found = hodges_lehmann(answered, alpha);
+            more.hodges_lehmann = Some(HodgesLehmann {
+                difference: IntervalNs::of(&found.difference),
+                ratio: Interval::of(&found.ratio),
+            });
+        }
+        if plan.fixed_n() {
+            let data = FixedData {
+                comparison: answered,
+                arms: Roles { control: &arms.control.pooled, variation: &arms.variation.pooled },
+                errors: pairing.rates(&ERRORS),
+                censored: pairing.rates(&[Outcome::Cancelled]),
+            };
+            more.fixed_n = Some(data.figures(plan.checked_quantiles(), alpha));
+        }
+        more
+    }
+
+    /// Replaces tests of requests by those of pairs of blocks.
+    fn compare_blocks(
+        &self,
+        figures: &mut Figures,
+        blocks: &Blocks<'_>,
+        pairing: &Pairing<'_>,
+    ) -> Result<(), stats::Error> {
+        let compared = blocks.compared(pairing);
+        figures.more.blocks = Some(compared.counts);
+        if compared.counts.pairs == 0 {
+            // Points of requests are all there is.
+            return Ok(());
+        }
+        let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
+        let levels = plan.verdict_levels(self.variations().len());
+        figures.lifts.clear();
+        for ((quantile, level), row) in levels.zip(&mut figures.quantiles) {
+            let figure = Figure::Quantile(quantile);
+            let effect = compared.effect(figure, boundary, alpha)?;
+            let at_level = compared.effect(figure, boundary, level)?;
+            let failing =
+                compared.effect(Figure::QuantileWithFailures(quantile), boundary, level)?;
+            figures.lifts.push(Lifts {
+                answered: range(&at_level.ratio),
+                with_failures: range(&failing.ratio),
+            });
+            row.lift = Interval::of(&effect.ratio.to_lift());
+            // The difference of what users felt, which the mix of routes over time may move.
+            row.p_value = Some(effect.evidence.p_value);
+            if plan.fixed_n() {
+                let fixed = compared.effect(figure, Boundary::FixedN, alpha)?;
+                row.lift_fixed_n = Some(Interval::of(&fixed.ratio.to_lift()));
+            }
+            if quantile == plan.primary_quantile() {
+                figures.log_e = effect.evidence.log_e;
+                figures.primary_rejected =
+                    at_level.evidence.log_e.is_some_and(|log_e| log_e >= level.log_threshold());
+            }
+        }
+        let mean = compared.effect(Figure::Mean, boundary, alpha)?;
+        figures.mean.lift = Interval::of(&mean.ratio.to_lift());
+        figures.mean.p_value = Some(mean.evidence.p_value);
+        figures.mean.log_e = mean.evidence.log_e.and_then(finite);
+        Ok(())
     }
 
     /// Further requests of both arms that settle the planned change at the primary quantile.
@@ -163,122 +452,20 @@ impl Setting<'_> {
             alpha: self.plan.level().split(self.variations().len()),
             power: Power::DEFAULT,
         };
-        let requirement = requirement(&figures.baseline, &design, self.plan.boundary())?;
+        if matches!(self.subjects, Subjects::TimeSlices(_)) {
+            return None;
+        }
+        // In the overflow bucket values have no scale to change by.
+        figures.baseline.quantile(design.quantile).filter(|value| value.is_finite())?;
+        let requirement = requirement(&figures.baseline, &design, self.boundary())?;
         let open = 1.0 - figures.information / requirement.information;
-        Some((requirement.requests * open).max(0.0).ceil() as u64)
+        Some((figures.design_effect * requirement.requests * open).max(0.0).ceil() as u64)
     }
 
     /// Share of the two arms' requests that the variation was allotted in an epoch; `None` when
     /// either has no weight there.
     pub(crate) fn share(&self, epoch: usize, variation: usize) -> Option<Share> {
-        let weight = |arm: usize| f64::from(self.epochs.weight(epoch, &self.epochs.arms[arm]));
-        let (control, variation) = (weight(CONTROL), weight(variation));
-        Share::new(variation / (control + variation)).ok()
-    }
-
-    /// Both arms on their own, over the strata that are compared.
-    fn one_arm(
-        &self,
-        pairing: &Pairing<'_>,
-        comparison: &stats::Comparison,
-    ) -> Result<Roles<OneArm>, stats::Error> {
-        let strata = comparison.strata();
-        let arm = |arm: usize| {
-            let pooled = if strata.is_empty() {
-                Distribution::merge(pairing.tallies(arm).map(|tally| &tally.latency))?
-            } else {
-                Distribution::merge(strata.iter().map(|stratum| match arm {
-                    CONTROL => &stratum.control,
-                    _ => &stratum.variation,
-                }))?
-            };
-            Ok(OneArm { pooled, bounded: self.request_level && self.one_split(pairing) })
-        };
-        Ok(Roles { control: arm(CONTROL)?, variation: arm(pairing.variation)? })
-    }
-
-    /// Whether the arms had one ratio in all epochs that are compared. Otherwise an arm's requests
-    /// lie at other times than the other's, and its own quantiles are not those of the comparison.
-    fn one_split(&self, pairing: &Pairing<'_>) -> bool {
-        let mut shares = (0..self.epochs.snapshots.len())
-            .filter(|epoch| {
-                pairing.segments.iter().any(|tallies| {
-                    [CONTROL, pairing.variation]
-                        .iter()
-                        .all(|arm| !tallies.get(*epoch, *arm).latency.is_empty())
-                })
-            })
-            .map(|epoch| self.share(epoch, pairing.variation));
-        let first = shares.next();
-        shares.all(|share| Some(share) == first)
-    }
-}
-
-/// One arm on its own.
-struct OneArm {
-    pooled: Distribution,
-    bounded: bool,
-}
-
-impl OneArm {
-    /// The estimate of the comparison with the arm's own interval, which holds it.
-    fn interval(
-        &self,
-        estimate: Option<f64>,
-        quantile: Quantile,
-        setting: &Setting<'_>,
-    ) -> Result<IntervalNs, stats::Error> {
-        let estimate = estimate.or_else(|| self.pooled.quantile(quantile)).and_then(finite);
-        if !self.bounded || self.pooled.is_empty() {
-            return Ok(IntervalNs { estimate_ns: estimate, ..IntervalNs::default() });
-        }
-        let tuned_for = 2.0 * setting.plan.tuned_for();
-        let alpha: Alpha = setting.plan.level();
-        let own = quantile_confidence_sequence(&self.pooled, quantile, tuned_for, alpha)?;
-        // A standardised estimate may leave the arm's own interval by a bucket.
-        Ok(IntervalNs {
-            estimate_ns: estimate,
-            lower_ns: finite(estimate.map_or(own.lower, |point| own.lower.min(point))),
-            upper_ns: finite(estimate.map_or(own.upper, |point| own.upper.max(point))),
-        })
-    }
-}
-
-impl Pairing<'_> {
-    /// How all requests of an arm ended.
-    fn outcomes(&self, arm: usize) -> Outcomes {
-        self.tallies(arm).map(|tally| &tally.outcomes).sum()
-    }
-
-    /// An arm in all segments and epochs.
-    fn tallies(&self, arm: usize) -> impl Iterator<Item = &Tally> {
-        let segments = self.segments.iter();
-        segments.flat_map(move |tallies| {
-            (0..tallies.epochs()).map(move |epoch| tallies.get(epoch, arm))
-        })
-    }
-
-    /// The arms over segments and epochs, each segment weighing its requests and each epoch of it
-    /// its information.
-    fn compare(
-        &self,
-        latency: impl Fn(&Tally) -> Result<Distribution, stats::Error>,
-    ) -> Result<stats::Comparison, stats::Error> {
-        let groups: Vec<Vec<(Distribution, Distribution)>> = self
-            .segments
-            .iter()
-            .map(|tallies| {
-                (0..tallies.epochs())
-                    .map(|epoch| {
-                        Ok((
-                            latency(tallies.get(epoch, CONTROL))?,
-                            latency(tallies.get(epoch, self.variation))?,
-                        ))
-                    })
-                    .collect()
-            })
-            .collect::<Result<_, stats::Error>>()?;
-        stats::Comparison::nested(groups)
+        self.epochs.share(epoch, variation)
     }
 }
 
@@ -291,14 +478,20 @@ impl Figures {
             quantile.lift_fixed_n = None;
             quantile.p_value = None;
         }
-        self.mean.lift = self.mean.lift.without_bounds();
-        self.mann_whitney = None;
+        for mean in [Some(&mut self.mean), self.more.geometric_mean.as_mut()].into_iter().flatten()
+        {
+            mean.lift = mean.lift.without_bounds();
+            (mean.p_value, mean.log_e) = (None, None);
+        }
+        self.more.probability_slower = self.more.probability_slower.map(Interval::without_bounds);
+        self.log_e = None;
         self.common_ratio = self.common_ratio.map(Interval::without_bounds);
         self.primary_rejected = false;
     }
 }
 
-const ERRORS: [Outcome; 3] = [Outcome::ServerError, Outcome::Failed, Outcome::Panicked];
+/// Outcomes that are the service's fault.
+pub(crate) const ERRORS: [Outcome; 3] = [Outcome::ServerError, Outcome::Failed, Outcome::Panicked];
 
 /// The share of each arm's ended requests that ended in one of the outcomes.
 fn shares(control: &Outcomes, variation: &Outcomes, outcomes: &[Outcome]) -> Roles<Option<f64>> {
@@ -307,6 +500,15 @@ fn shares(control: &Outcomes, variation: &Outcomes, outcomes: &[Outcome]) -> Rol
         (ended > 0).then(|| all.count(outcomes) as f64 / ended as f64)
     };
     Roles { control: share(control), variation: share(variation) }
+}
+
+/// The comparison with the variances of its design.
+fn spread_by(comparison: &stats::Comparison, effect: DesignEffect) -> Cow<'_, stats::Comparison> {
+    if effect == DesignEffect::NONE {
+        Cow::Borrowed(comparison)
+    } else {
+        Cow::Owned(comparison.clone().with_design_effect(effect))
+    }
 }
 
 /// A ratio's interval as a lift's.

@@ -1,10 +1,12 @@
 //! One comparison of the report document.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use latency_experiment_stats as stats;
 use serde::{Deserialize, Serialize};
 
+use crate::fixed_n::FixedN;
 use crate::report::Population;
 
 /// One variation against the control in one segment.
@@ -27,6 +29,37 @@ pub struct Comparison {
     pub errors: Roles<Option<f64>>,
     /// Share of ended requests that were cancelled; absent without any.
     pub censored: Roles<Option<f64>>,
+    /// The geometric means, whose ratio is the most precise figure for a change that multiplies
+    /// latencies; not for size classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub geometric_mean: Option<MeanComparison>,
+    /// P(variation > control) and half of P(equal), valid at every look; not for size classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability_slower: Option<Interval>,
+    /// Error rate of the variation over that of the control, exact at every look; absent when requests
+    /// are not the subjects, and for size classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors_ratio: Option<Interval>,
+    /// The same for cancelled requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub censored_ratio: Option<Interval>,
+    /// Exact tests of the arm that bad requests have; absent when requests are not the subjects, and for
+    /// size classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Labels>,
+    /// By how much the difference between the arms varied more over time than it should; absent without
+    /// intervals in the snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance_inflation: Option<Inflation>,
+    /// The pairs of time blocks behind the figures; only when blocks of time are the subjects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlockCounts>,
+    /// The typical difference and ratio over all pairs of requests; only when the plan asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hodges_lehmann: Option<HodgesLehmann>,
+    /// Figures for one look; only when the plan asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fixed_n: Option<FixedN>,
     /// The change that routes have in common, variation over control at the primary quantile; only
     /// in overall comparisons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,8 +128,15 @@ pub struct QuantileComparison {
     /// The same for one look at a sample size fixed in advance; only when the plan asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lift_fixed_n: Option<Interval>,
-    /// Two-sided, valid at every look; absent when requests are not the subjects.
+    /// Two-sided, valid at every look; absent where the design does not allow it.
     pub p_value: Option<f64>,
+    /// Two-sided, without any approximation and valid at every look, very conservative; only when the
+    /// plan asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strict_p_value: Option<f64>,
+    /// By what factor variances exceed those of independent requests; absent when it is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub design_effect: Option<f64>,
 }
 
 /// The means of both arms and how they differ.
@@ -109,6 +149,80 @@ pub struct MeanComparison {
     pub variation_ns: Option<f64>,
     /// Relative to control; negative is faster.
     pub lift: Interval,
+    /// Two-sided, valid at every look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_value: Option<f64>,
+    /// ln of the e-value behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_e: Option<f64>,
+    /// Sample variance of each arm's requests, in square nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variance_ns2: Option<Roles<Option<f64>>>,
+}
+
+/// Exact tests of the arm of bad requests: ln of e-values, valid at every look. A test decides at
+/// ln(1/alpha).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Labels {
+    /// Bad is `server_error`, failed or panicked.
+    pub errors: LabelLogE,
+    /// Bad is cancelled.
+    pub censored: LabelLogE,
+    /// Bad is slower than a threshold that was frozen before, or not answered; one entry per quantile
+    /// of the thresholds in the snapshots.
+    pub latency: BTreeMap<String, LabelLogE>,
+    /// The average over the thresholds: a difference anywhere in the distribution. Absent without
+    /// thresholds.
+    pub dominance: Option<LabelLogE>,
+}
+
+/// ln of an e-value against "the arms are alike" or worse, by what the variation is suspected of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LabelLogE {
+    /// More bad requests in the variation.
+    pub more: f64,
+    /// Fewer.
+    pub fewer: f64,
+    /// Either.
+    pub two_sided: f64,
+}
+
+/// How the difference between the arms varied from interval to interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Inflation {
+    /// Variance over that of independent requests: about 1 when all is well.
+    pub factor: f64,
+    /// Against a factor of at most 1, for one look.
+    pub p_value: f64,
+    /// Intervals used.
+    pub intervals: usize,
+    /// Whether variances were multiplied by the factor: 30 intervals, p below 0.001, above 1.25.
+    pub inflated: bool,
+}
+
+/// Pairs of time blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct BlockCounts {
+    /// Pairs that are compared: one block per arm.
+    pub pairs: usize,
+    /// Pairs of which a block is missing.
+    pub incomplete: usize,
+    /// Pairs whose blocks are not of one arm each.
+    pub broken: usize,
+}
+
+/// The typical difference between a request of the variation and one of the control, for one look.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HodgesLehmann {
+    /// Median of variation minus control over all pairs.
+    pub difference: IntervalNs,
+    /// Median of variation over control over all pairs.
+    pub ratio: Interval,
 }
 
 /// The Mann-Whitney test (over strata: van Elteren's), a complement for one look.

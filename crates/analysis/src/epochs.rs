@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use latency_experiment_record::{Snapshot, Subject};
+use latency_experiment_stats::Share;
 
 use crate::Error;
+use crate::compare::CONTROL;
 
 /// One snapshot per epoch and fingerprint, ascending.
 pub(crate) struct Epochs<'a> {
@@ -85,8 +87,16 @@ impl<'a> Epochs<'a> {
         fingerprints.into_iter().filter(|(_, found)| found.len() > 1).collect()
     }
 
+    /// Share of the two arms' requests that the variation was allotted in an epoch; `None` when
+    /// either it or the control has no weight there.
+    pub(crate) fn share(&self, epoch: usize, variation: usize) -> Option<Share> {
+        let weight = |arm: usize| f64::from(self.weight(epoch, &self.arms[arm]));
+        let (control, variation) = (weight(CONTROL), weight(variation));
+        Share::new(variation / (control + variation)).ok()
+    }
+
     /// The weight of an arm in an epoch; 0 where it is not listed.
-    pub(crate) fn weight(&self, epoch: usize, arm: &str) -> u32 {
+    fn weight(&self, epoch: usize, arm: &str) -> u32 {
         let arms = &self.snapshots[epoch].experiment.arms;
         arms.iter().find(|listed| listed.name == arm).map_or(0, |listed| listed.weight)
     }

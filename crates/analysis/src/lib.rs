@@ -41,6 +41,7 @@
 //! | [`Report`] | the document: prints as a table, exchanged as JSON |
 //! | [`Comparison`] | one variation against the control in one segment |
 //! | [`Verdict`] | what to make of it |
+//! | [`sample_size`] | how many requests a [`Goal`] needs, from what was recorded before |
 //!
 //! # What is compared
 //!
@@ -79,14 +80,32 @@
 //! - everything, when the arms did not get the requests that their weights allot, at assignment or
 //!   among those that consulted the flag (sample ratio mismatch, E ≥ 1,000);
 //! - everything, when one epoch was recorded under different allocations (mixed fingerprints);
-//! - everything, when requests are not the subjects (sticky users, time slices): tests of requests
-//!   would be wrong, so only point estimates are given;
+//! - everything, when subjects are sticky and the snapshots have fewer than 16 random groups, or time
+//!   slices and the snapshots have no blocks or blocks of two arms: only point estimates are given then;
 //! - routes that never consulted the flag;
 //! - comparisons with fewer than 20 requests in an arm;
 //! - comparisons in which clients gave up unequally often (label e-value ≥ 100): the slowest
 //!   requests of one arm are then missing;
 //! - size classes, when the variation moves the sizes (label e-value averaged over classes ≥ 100,
 //!   over all routes or in the route itself).
+//!
+//! # Other subjects than requests
+//!
+//! Requests of one user, or of one block of time, share their arm; tests that take them for independent
+//! find differences in most experiments without any, and are refused.
+//!
+//! *Sticky*: series have a random `group` of users. Variances are multiplied by a design effect per
+//! quantile, from the share of requests beyond the frozen thresholds (`since_freeze`) or, without, beyond
+//! the pooled quantile of each stratum; for means by the largest of them. Intervals are tuned for an
+//! information of 5,000 or more. The split and the balance of cancelled requests are tested by groups.
+//!
+//! *Time slices*: series have a `block`, and two consecutive blocks make a pair, one block per arm. Figures
+//! are compared pair by pair, routes weighing their requests in the pair; from 30 pairs on intervals are
+//! given. The split is not tested.
+//!
+//! *Effects that vary*: when snapshots carry `intervals` and the difference between the arms varied more than
+//! independent requests would (30 intervals or more, p below 0.001, factor above 1.25), intervals are
+//! widened by the root of the factor, and the reasons say so.
 //!
 //! # Guarantees
 //!
@@ -101,7 +120,8 @@
 //!
 //! # Limits
 //!
-//! A report cannot show what arms do to each other through a shared processor, pool or cache. It
+//! A report of requests cannot show what arms do to each other through a shared processor, pool or cache;
+//! one of time slices can. It
 //! computes no statistics itself (`latency-experiment-stats` does), reads no clock and draws no
 //! random numbers. Durations, busy time and sections are in the snapshot but not yet in the report.
 //! The [`Display`](std::fmt::Display) text is for people and may change; the JSON keys may only grow.
@@ -113,13 +133,22 @@
 
 mod analyze;
 mod balance;
+mod blocks;
 mod compare;
 mod comparison;
 mod epochs;
 mod error;
+mod fixed_n;
+mod groups;
+mod inflation;
+mod labels;
+mod layout;
+mod one_arm;
+mod pairing;
 mod plan;
 mod reasons;
 mod report;
+mod sample_size;
 mod split;
 mod table;
 mod traffic;
@@ -128,9 +157,13 @@ mod words;
 
 pub use analyze::analyze;
 pub use comparison::{
-    Comparison, Interval, IntervalNs, MannWhitney, MeanComparison, QuantileComparison, Roles,
-    Segment, ValidAt, Verdict,
+    BlockCounts, Comparison, HodgesLehmann, Inflation, Interval, IntervalNs, LabelLogE, Labels,
+    MannWhitney, MeanComparison, QuantileComparison, Roles, Segment, ValidAt, Verdict,
 };
 pub use error::Error;
+pub use fixed_n::{
+    BrunnerMunzelFixedN, CommonRate, FixedN, QuantileFixedN, RankFixedN, RateFixedN, WelchFixedN,
+};
 pub use plan::Plan;
-pub use report::{ExposedSrm, Population, Report, Srm};
+pub use report::{ExposedSrm, Population, Report, Srm, SrmChiSquare};
+pub use sample_size::{Baseline, Goal, Requests, SampleSize, sample_size};

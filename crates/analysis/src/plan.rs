@@ -15,6 +15,7 @@ use crate::Error;
 /// | minimum effect | 0 | any credible difference counts |
 /// | equivalence margin | none | "equivalent" needs a margin that someone chose |
 /// | fixed n | no | dashboards are looked at more than once |
+/// | strict, Hodges-Lehmann | no | they cost more time than all the rest |
 ///
 /// ```
 /// use latency_experiment_analysis::Plan;
@@ -37,6 +38,8 @@ pub struct Plan {
     minimum_effect: f64,
     equivalence_margin: Option<f64>,
     fixed_n: bool,
+    strict: bool,
+    hodges_lehmann: bool,
 }
 
 impl Default for Plan {
@@ -49,6 +52,8 @@ impl Default for Plan {
             minimum_effect: 0.0,
             equivalence_margin: None,
             fixed_n: false,
+            strict: false,
+            hodges_lehmann: false,
         }
     }
 }
@@ -128,6 +133,19 @@ impl Plan {
         Self { fixed_n, ..self }
     }
 
+    /// Adds p-values of each quantile that need no approximation (Howard & Ramdas 2022, Theorem 5). They
+    /// are very conservative.
+    #[must_use]
+    pub fn with_strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// Adds the Hodges-Lehmann estimates: the median difference and ratio over all pairs of requests.
+    #[must_use]
+    pub fn with_hodges_lehmann(self, hodges_lehmann: bool) -> Self {
+        Self { hodges_lehmann, ..self }
+    }
+
     /// Error probability of every interval.
     pub fn alpha(&self) -> f64 {
         self.alpha.get()
@@ -163,13 +181,39 @@ impl Plan {
         self.fixed_n
     }
 
+    /// Whether strict p-values are given.
+    pub fn strict(&self) -> bool {
+        self.strict
+    }
+
+    /// Whether Hodges-Lehmann estimates are given.
+    pub fn hodges_lehmann(&self) -> bool {
+        self.hodges_lehmann
+    }
+
     /// The level of displayed intervals.
     pub(crate) fn level(&self) -> Alpha {
         self.alpha
     }
 
-    pub(crate) fn boundary(&self) -> Boundary {
-        Boundary::ConfidenceSequence { tuned_for: self.tuned_for }
+    /// The boundary of confidence sequences, tuned for at least as much as the design needs.
+    pub(crate) fn boundary(&self, at_least: TunedFor) -> Boundary {
+        let tuned_for = if self.tuned_for < at_least { at_least } else { self.tuned_for };
+        Boundary::ConfidenceSequence { tuned_for }
+    }
+
+    /// What strict tests and exact sequences are tuned for, in requests of an arm or events.
+    pub(crate) fn trials(&self) -> f64 {
+        2.0 * self.tuned_for.get()
+    }
+
+    pub(crate) fn checked_quantiles(&self) -> impl Iterator<Item = Quantile> + '_ {
+        self.quantiles.iter().copied()
+    }
+
+    /// Position of the primary quantile.
+    pub(crate) fn primary_position(&self) -> usize {
+        self.primary
     }
 
     pub(crate) fn primary_quantile(&self) -> Quantile {

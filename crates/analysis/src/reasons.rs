@@ -1,11 +1,16 @@
 //! The reasons of a verdict in words, with figures.
 
-use latency_experiment_record::{Milestone, Subject, reserved};
+use std::collections::BTreeMap;
+
+use latency_experiment_record::{Milestone, reserved};
 
 use crate::Plan;
 use crate::analyze::{FEWEST, ROUTES_FDR};
+use crate::blocks::FEWEST_PAIRS;
+use crate::compare::{Setting, Subjects};
 use crate::comparison::{Comparison, QuantileComparison, Verdict};
 use crate::epochs::Epochs;
+use crate::groups::FEWEST_GROUPS;
 use crate::report::{Population, Srm};
 use crate::traffic::Traffic;
 use crate::verdict::{Case, Lifts};
@@ -16,12 +21,18 @@ use crate::words;
 pub(crate) enum Doubt {
     /// One epoch was recorded under several allocations.
     MixedFingerprints { epoch: u64, fingerprints: Vec<String> },
-    /// Requests are not assigned independently of each other.
-    Subject(Subject),
+    /// Requests of one subject share their arm, and too few random groups say how alike they are.
+    Groups { seen: usize, incomplete: bool },
+    /// Blocks of time share their arm, and some requests do not say which block they are of.
+    Blocks,
+    /// Pairs of blocks that are not of one arm each.
+    BrokenPairs { broken: usize },
+    /// Whether the variation moves sizes cannot be tested.
+    SizesUntested,
     /// The arms did not get the requests that their weights allot.
-    Split,
+    Split { observed: BTreeMap<String, u64> },
     /// The arms consulted the flag unequally often.
-    ExposedSplit,
+    ExposedSplit { observed: BTreeMap<String, u64> },
     /// No request of the route consulted the flag.
     NeverConsulted,
     /// An arm has less than 20 requests.
@@ -40,22 +51,37 @@ impl Doubt {
                 fingerprints.len(),
                 words::list(fingerprints)
             ),
-            Self::Subject(Subject::TimeSlice) => {
-                "time slices: requests of one block share their arm, so request-level tests are refused"
+            Self::Groups { seen: 0, .. } => {
+                "sticky: requests of one subject share their arm, so request-level tests are refused, and the snapshots have no random groups to test with"
                     .to_owned()
             }
-            Self::Subject(_) => {
-                "sticky: requests of one subject share their arm, so request-level tests are refused"
+            Self::Groups { incomplete: true, .. } => {
+                "sticky: requests of one subject share their arm, so request-level tests are refused, and some requests have no random group"
                     .to_owned()
             }
-            Self::Split => {
-                "sample ratio mismatch: the arms did not get the requests that their weights allot"
+            Self::Groups { seen, .. } => format!(
+                "sticky: requests of one subject share their arm, so request-level tests are refused, and {seen} random groups are too few: at least {FEWEST_GROUPS} are needed"
+            ),
+            Self::Blocks => {
+                "time slices: requests of one block share their arm, so request-level tests are refused, and some requests do not say their block"
                     .to_owned()
             }
-            Self::ExposedSplit => {
-                "sample ratio mismatch of the exposed requests: the arms did not consult the flag equally often"
+            Self::BrokenPairs { broken } => format!(
+                "time slices: {} of blocks were not served by one arm each",
+                words::counted(*broken as u64, "pair", "pairs")
+            ),
+            Self::SizesUntested => {
+                "size classes: whether the variation moves sizes is not tested when requests are not the subjects"
                     .to_owned()
             }
+            Self::Split { observed } => format!(
+                "sample ratio mismatch: the arms did not get the requests that their weights allot, but {}",
+                words::by_arm(observed)
+            ),
+            Self::ExposedSplit { observed } => format!(
+                "sample ratio mismatch of the exposed requests: the arms did not consult the flag as often as their weights allot, but {}",
+                words::by_arm(observed)
+            ),
             Self::NeverConsulted => {
                 "never consulted: no request of this route consulted the flag".to_owned()
             }
@@ -96,6 +122,14 @@ pub(crate) fn reasons(
         reasons.push(
             "descriptive only: the response's size is not fixed before the arm is".to_owned(),
         );
+    }
+    if let Some(found) = comparison.variance_inflation.filter(|found| found.inflated) {
+        reasons.push(format!(
+            "clustered or time-varying effect: over {} intervals the difference between the arms varied {:.1} times as much as independent requests would, so intervals are widened by {}",
+            found.intervals,
+            found.factor,
+            words::percent(found.factor.sqrt() - 1.0)
+        ));
     }
     if comparison.dropped_share > 0.0 {
         reasons.push(format!(
@@ -144,7 +178,13 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
     let mut reasons = Vec::new();
     let name = words::quantile(plan.primary());
     let primary = comparison.quantiles.iter().find(|quantile| quantile.q == plan.primary());
-    if let Some(primary) = primary {
+    let few = comparison.blocks.filter(|counts| counts.pairs < FEWEST_PAIRS);
+    if let Some(counts) = few {
+        reasons.push(format!(
+            "{} of time blocks: at least {FEWEST_PAIRS} are needed before anything is claimed",
+            words::counted(counts.pairs as u64, "pair", "pairs")
+        ));
+    } else if let Some(primary) = primary {
         let range = words::between(primary.lift);
         reasons.push(match range.as_str() {
             "anything" => format!("the requests do not bound {name} yet"),
@@ -156,10 +196,11 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
         .iter()
         .any(|lifts| lifts.is_slower(case.minimum_effect) || lifts.is_faster(case.minimum_effect));
     if seen && !case.confirmed {
-        reasons.push(format!(
-            "a difference shows, but {compared} routes and variations are compared, and among so many its evidence at {name} is not enough (e-BH at {})",
-            words::round_percent(ROUTES_FDR)
-        ));
+        let level = words::round_percent(ROUTES_FDR);
+        reasons.push(match compared {
+            1 => format!("a difference shows, but its evidence at {name}, which decides for routes, is not enough (e-BH at {level})"),
+            _ => format!("a difference shows, but {compared} routes and variations are compared, and among so many its evidence at {name} is not enough (e-BH at {level})"),
+        });
     }
     let hidden = comparison.quantiles.iter().zip(&case.lifts).find(|(_, lifts)| {
         lifts.answered.upper < -case.minimum_effect && !lifts.is_faster(case.minimum_effect)
@@ -185,7 +226,7 @@ fn undecided(comparison: &Comparison, case: &Case, plan: &Plan, compared: usize)
 }
 
 /// Said once, when histograms had to be coarsened.
-pub(crate) const COARSE: &str = "the histograms have buckets of different width and were reduced to the coarser ones, which widens intervals";
+const COARSE: &str = "the histograms have buckets of different width and were reduced to the coarser ones, which widens intervals";
 
 /// Requests that ended in no arm.
 fn outside_the_experiment(epochs: &Epochs<'_>) -> u64 {
@@ -197,11 +238,12 @@ fn outside_the_experiment(epochs: &Epochs<'_>) -> u64 {
 
 /// What concerns the whole report.
 pub(crate) fn warnings(
-    epochs: &Epochs<'_>,
+    setting: &Setting<'_>,
     traffic: &Traffic<'_>,
     srm: &Srm,
     sizes_moved: bool,
 ) -> Vec<String> {
+    let epochs = setting.epochs;
     let mut warnings = Vec::new();
     if epochs.arms.len() < 2 {
         warnings.push("only the control has weight: there is nothing to compare".to_owned());
@@ -219,12 +261,25 @@ pub(crate) fn warnings(
         warnings
             .push("no request consulted the flag: all assigned requests are compared".to_owned());
     }
-    if epochs.subject() != Subject::RequestId {
-        warnings.push(format!(
-            "the subject is {}: the split is not tested and estimates have no intervals, because requests are not independent of each other",
-            epochs.subject()
-        ));
-    } else if !traffic.routes.is_empty() && srm.observed.values().all(|count| *count == 0) {
+    match &setting.subjects {
+        Subjects::Requests { .. } => {}
+        Subjects::Sticky(groups) if groups.suffice() => warnings.push(format!(
+            "sticky subjects: requests of one subject share their arm, so request-level tests are refused; intervals and the split rest on {} random groups",
+            groups.count()
+        )),
+        Subjects::Sticky(_) => warnings.push(
+            "sticky subjects without enough random groups: the split is not tested and estimates have no intervals"
+                .to_owned(),
+        ),
+        Subjects::TimeSlices(_) => warnings.push(
+            "time slices: whole blocks of time share their arm, so request-level tests are refused and the split is not tested; intervals rest on pairs of blocks"
+                .to_owned(),
+        ),
+    }
+    if setting.request_level()
+        && !traffic.routes.is_empty()
+        && srm.observed.values().all(|count| *count == 0)
+    {
         warnings.push("no assignment was counted: the split cannot be tested".to_owned());
     }
     if sizes_moved {
@@ -244,6 +299,9 @@ pub(crate) fn warnings(
     let sum = |count: fn(&latency_experiment_record::Counters) -> u64| {
         epochs.snapshots.iter().fold(0_u64, |sum, s| sum.saturating_add(count(&s.counters)))
     };
+    if traffic.widened {
+        warnings.push(COARSE.to_owned());
+    }
     let coarsened = sum(|counters| counters.coarsened);
     if coarsened > 0 {
         warnings.push(format!(

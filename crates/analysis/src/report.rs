@@ -73,14 +73,34 @@ pub enum Population {
 pub struct Srm {
     /// Requests assigned to each arm, by name.
     pub observed: BTreeMap<String, u64>,
-    /// min(1, 1/E), valid at every look; absent where requests are not the subjects.
+    /// min(1, 1/E), valid at every look; absent where it cannot be tested: time slices, and sticky subjects
+    /// without random groups.
     pub p_value: Option<f64>,
     /// Whether E reached 1,000: then every verdict is withheld.
     pub mismatch: bool,
+    /// ln E; absent where not tested, and where an arm without weight got requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_e: Option<f64>,
+    /// ln of the Bayes factors behind E, by the concentration of their prior, epochs added up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_bayes_factors: Option<BTreeMap<String, f64>>,
+    /// Pearson's test for one look; only of one epoch, and when the plan asks for fixed-n figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chi_square: Option<SrmChiSquare>,
     /// The same over the requests that consulted the flag, whatever their outcome: it finds arms
     /// that consult at different points. Absent when none did or requests are not the subjects.
     #[serde(default)]
     pub exposed: Option<ExposedSrm>,
+}
+
+/// Pearson's test of the split.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SrmChiSquare {
+    /// The statistic.
+    pub statistic: f64,
+    /// For one look at a number of requests fixed in advance.
+    pub p_value: f64,
 }
 
 /// The split of the requests that consulted the flag.

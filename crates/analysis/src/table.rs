@@ -8,6 +8,7 @@ use comfy_table::{
     TableStyle,
 };
 
+use crate::blocks::FEWEST_PAIRS;
 use crate::comparison::{Comparison, Interval, Segment};
 use crate::report::{Population, Report};
 use crate::words::{count, quantile, round_percent, signed_percent};
@@ -46,6 +47,7 @@ impl Report {
         let split: Vec<String> =
             srm.observed.iter().map(|(arm, number)| format!("{arm} {}", count(*number))).collect();
         let outcome = match srm.p_value {
+            _ if srm.observed.values().all(|count| *count == 0) => "nothing to test".to_owned(),
             None => "not tested".to_owned(),
             Some(p) => format!("{}, {}", p_value(p), if srm.mismatch { "MISMATCH" } else { "ok" }),
         };
@@ -232,9 +234,14 @@ impl Report {
     }
 
     fn foot(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tuned_for = count((4.0 * self.tuned_for).round() as u64);
+        let tightest = if self.overall().any(|comparison| comparison.blocks.is_some()) {
+            format!("from {FEWEST_PAIRS} pairs of time blocks on")
+        } else {
+            let tuned_for = count((4.0 * self.tuned_for).round() as u64);
+            format!("tightest near {tuned_for} requests of an even split")
+        };
         let mut text = format!(
-            "Intervals are confidence sequences: valid at every look, tightest near {tuned_for} requests of an even split. Lift is relative to {}; negative is faster.",
+            "Intervals are confidence sequences: valid at every look, {tightest}. Lift is relative to {}; negative is faster.",
             self.control
         );
         if self.fixed_n {

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Sum;
 
 use latency_experiment_record::{Histogram, Milestone, Outcome, SeriesKey};
-use latency_experiment_stats::{Bucket, Distribution, Error};
+use latency_experiment_stats::{Distribution, Error};
 
 use crate::epochs::Epochs;
+use crate::layout::{Frame, Layout};
 use crate::report::Population;
 
 /// Requests of one arm in one segment and epoch.
@@ -23,7 +24,8 @@ pub(crate) struct Tally {
 pub(crate) struct Outcomes([u64; Outcome::ALL.len()]);
 
 /// The outcomes whose latency is that of an answer.
-const ANSWERED: [Outcome; 3] = [Outcome::Completed, Outcome::ClientError, Outcome::Aborted];
+pub(crate) const ANSWERED: [Outcome; 3] =
+    [Outcome::Completed, Outcome::ClientError, Outcome::Aborted];
 
 /// The outcomes that count as slower than every answer.
 const UNANSWERED: [Outcome; 4] =
@@ -47,7 +49,7 @@ impl Outcomes {
         self.count(&UNANSWERED)
     }
 
-    fn add(&mut self, outcome: Outcome, requests: u64) {
+    pub(crate) fn add(&mut self, outcome: Outcome, requests: u64) {
         let sum = &mut self.0[outcome.index()];
         *sum = sum.saturating_add(requests);
     }
@@ -122,36 +124,34 @@ pub(crate) struct Traffic<'a> {
     pub(crate) population: Population,
     /// In alphabetical order.
     pub(crate) routes: Vec<Route<'a>>,
+    /// Whether buckets of different width had to be brought to the coarser ones.
+    pub(crate) widened: bool,
 }
 
 impl<'a> Traffic<'a> {
-    /// Sorts the series of all epochs. Fails when buckets of one segment overlap without being equal,
-    /// and when an arm holds more requests than statistics can count.
-    pub(crate) fn try_new(epochs: &'a Epochs<'_>, layout: &Layout) -> Result<Self, Error> {
-        let consulted: BTreeSet<&str> = latencies(epochs)
-            .filter(|(_, _, key, _)| key.exposed)
-            .map(|(_, _, key, _)| key.route.as_str())
-            .collect();
+    /// Sorts the series of all epochs. Fails when an arm holds more requests than statistics can count.
+    pub(crate) fn try_new(epochs: &'a Epochs<'_>) -> Result<Self, Error> {
+        let consulted = consulted(epochs);
         let arms = epochs.arms.len();
         let empty = || vec![Parts::default(); epochs.snapshots.len() * arms];
-        let mut segments: BTreeMap<&str, BTreeMap<&str, Vec<Parts>>> = BTreeMap::new();
-        for (epoch, arm, key, histogram) in latencies(epochs) {
-            if consulted.contains(key.route.as_str()) && !key.exposed {
-                continue;
-            }
+        let mut segments: BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>> = BTreeMap::new();
+        for Counted { epoch, arm, key, histogram } in counted(epochs, &consulted) {
             let sizes = segments.entry(&key.route).or_default();
             let cells = sizes.entry(&key.size).or_insert_with(empty);
-            cells[epoch * arms + arm].add(key.outcome, histogram, layout)?;
+            cells[epoch * arms + arm].add(key.outcome, histogram);
         }
+        let layouts = layouts(&segments);
+        let widened = layouts.iter().any(|layout| layout.widened);
         let population =
             if consulted.is_empty() { Population::Assigned } else { Population::Exposed };
         let mut routes = Vec::with_capacity(segments.len());
-        for (name, sizes) in segments {
+        for ((name, sizes), layout) in segments.into_iter().zip(layouts) {
+            let layout = layout.frame()?;
             let sizes = sizes
                 .into_iter()
                 .map(|(size, cells)| {
-                    let cells = cells.into_iter().map(Parts::tally).collect::<Result<_, _>>()?;
-                    Ok((size, Tallies { arms, cells }))
+                    let cells = cells.iter().map(|parts| parts.tally(&layout));
+                    Ok((size, Tallies { arms, cells: cells.collect::<Result<_, _>>()? }))
                 })
                 .collect::<Result<Vec<_>, Error>>()?;
             let Some(total) = Tallies::total(&sizes)? else {
@@ -161,7 +161,7 @@ impl<'a> Traffic<'a> {
                 if consulted.contains(name) { Population::Exposed } else { Population::Assigned };
             routes.push(Route { name, population, total, sizes });
         }
-        Ok(Self { population, routes })
+        Ok(Self { population, routes, widened })
     }
 
     /// The routes whose requests make up the overall comparison.
@@ -170,99 +170,67 @@ impl<'a> Traffic<'a> {
     }
 }
 
-/// The latency series of the compared arms, with the positions of their epoch and arm.
-fn latencies<'a>(
+/// The buckets of each route: its own, which are few, unless those of all routes together overlap.
+fn layouts(segments: &BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>>) -> Vec<Layout> {
+    let histograms = |sizes: &BTreeMap<&str, Vec<Parts<'_>>>| {
+        Layout::of(sizes.values().flatten().flat_map(|parts| parts.answered.iter().copied()))
+    };
+    let layouts: Vec<Layout> = segments.values().map(histograms).collect();
+    let all = Layout::union(layouts.iter());
+    if all.widened { layouts.iter().map(|layout| layout.within(&all)).collect() } else { layouts }
+}
+
+/// The routes of which some request consulted the flag.
+pub(crate) fn consulted<'a>(epochs: &'a Epochs<'_>) -> BTreeSet<&'a str> {
+    let exposed = latencies(epochs).filter(|one| one.key.exposed);
+    exposed.map(|one| one.key.route.as_str()).collect()
+}
+
+/// A latency series of a compared arm, with the positions of its epoch and arm.
+#[derive(Clone, Copy)]
+pub(crate) struct Counted<'a> {
+    pub(crate) epoch: usize,
+    pub(crate) arm: usize,
+    pub(crate) key: &'a SeriesKey,
+    pub(crate) histogram: &'a Histogram,
+}
+
+/// The latency series that are compared: on routes that consult the flag, those of requests that did.
+pub(crate) fn counted<'a>(
     epochs: &'a Epochs<'_>,
-) -> impl Iterator<Item = (usize, usize, &'a SeriesKey, &'a Histogram)> {
+    consulted: &BTreeSet<&str>,
+) -> impl Iterator<Item = Counted<'a>> {
+    latencies(epochs).filter(|one| one.key.exposed || !consulted.contains(one.key.route.as_str()))
+}
+
+/// The latency series of the compared arms.
+pub(crate) fn latencies<'a>(epochs: &'a Epochs<'_>) -> impl Iterator<Item = Counted<'a>> {
     epochs.snapshots.iter().enumerate().flat_map(move |(epoch, snapshot)| {
         snapshot.series.iter().filter_map(move |(key, histogram)| {
             // Reserved arms are no arms of the experiment, so they are not found.
             let arm = epochs.arms.iter().position(|name| *name == key.arm)?;
-            (key.milestone == Milestone::Latency).then_some((epoch, arm, key, histogram))
+            let is_latency = key.milestone == Milestone::Latency;
+            is_latency.then_some(Counted { epoch, arm, key, histogram })
         })
     })
 }
 
-/// A tally before its latencies are merged.
+/// A tally before its latencies are added up.
 #[derive(Clone, Default)]
-struct Parts {
-    latencies: Vec<Distribution>,
+struct Parts<'a> {
+    answered: Vec<&'a Histogram>,
     outcomes: Outcomes,
 }
 
-impl Parts {
-    fn add(
-        &mut self,
-        outcome: Outcome,
-        histogram: &Histogram,
-        layout: &Layout,
-    ) -> Result<(), Error> {
+impl<'a> Parts<'a> {
+    fn add(&mut self, outcome: Outcome, histogram: &'a Histogram) {
         self.outcomes.add(outcome, histogram.count());
         if ANSWERED.contains(&outcome) {
-            let mut distribution = layout.distribution(histogram)?;
-            let sums = histogram.sums();
-            if let (Some(sum), Some(sum_sq)) = (sums.sum, sums.sum_sq) {
-                distribution = distribution.with_moments(sum, sum_sq);
-            }
-            self.latencies.push(distribution);
+            self.answered.push(histogram);
         }
-        Ok(())
     }
 
-    fn tally(self) -> Result<Tally, Error> {
-        Ok(Tally { latency: Distribution::merge(&self.latencies)?, outcomes: self.outcomes })
-    }
-}
-
-/// Which buckets the distributions have.
-pub(crate) enum Layout {
-    /// Those of the histograms.
-    AsRecorded,
-    /// Ranges of which each holds all buckets that overlap it, ascending. Recorders widen buckets
-    /// when their memory is spent, and arms must share one layout to be compared.
-    Coarse(Vec<(u64, u64)>),
-}
-
-impl Layout {
-    /// The finest layout to which all histograms can be reduced.
-    pub(crate) fn coarse(epochs: &Epochs<'_>) -> Self {
-        let mut buckets: Vec<(u64, u64)> = latencies(epochs)
-            .flat_map(|(_, _, _, histogram)| histogram.buckets())
-            .map(|bucket| (bucket.lower, bucket.upper))
-            .collect();
-        buckets.sort_unstable();
-        buckets.dedup();
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for (lower, upper) in buckets {
-            match ranges.last_mut() {
-                Some(last) if lower <= last.1 => last.1 = last.1.max(upper),
-                _ => ranges.push((lower, upper)),
-            }
-        }
-        Self::Coarse(ranges)
-    }
-
-    fn distribution(&self, histogram: &Histogram) -> Result<Distribution, Error> {
-        let buckets = histogram.buckets().iter();
-        match self {
-            Self::AsRecorded => Distribution::new(buckets.map(|bucket| Bucket {
-                lower: bucket.lower,
-                upper: bucket.upper,
-                count: bucket.count,
-            })),
-            Self::Coarse(ranges) => {
-                let mut widened: Vec<Bucket> = Vec::new();
-                for bucket in buckets {
-                    let range = ranges.partition_point(|range| range.1 < bucket.lower);
-                    let (lower, upper) = ranges[range];
-                    match widened.last_mut() {
-                        // A histogram's counts together fit 64 bits.
-                        Some(last) if last.lower == lower => last.count += bucket.count,
-                        _ => widened.push(Bucket { lower, upper, count: bucket.count }),
-                    }
-                }
-                Distribution::new(widened)
-            }
-        }
+    fn tally(&self, layout: &Frame) -> Result<Tally, Error> {
+        Ok(Tally { latency: layout.distribution(&self.answered)?, outcomes: self.outcomes })
     }
 }

@@ -1,5 +1,7 @@
 //! Numbers and findings in words.
 
+use std::collections::BTreeMap;
+
 use crate::comparison::Interval;
 
 /// `1,234,567`.
@@ -13,6 +15,11 @@ pub(crate) fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `1 pair`, `7 pairs`.
+pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
 /// A number that is only good to two digits: `12,000`.
@@ -73,8 +80,48 @@ pub(crate) fn duration(ns: f64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// Seconds in the unit that suits people: `40 s`, `12 min`, `3.5 h`, `12 days`.
+pub(crate) fn span(seconds: f64) -> String {
+    const UNITS: [(&str, f64, f64); 4] = [
+        ("s", 1.0, 90.0),
+        ("min", 60.0, 90.0),
+        ("h", 3_600.0, 48.0),
+        ("days", 86_400.0, f64::INFINITY),
+    ];
+    let (unit, scale, _) = UNITS
+        .into_iter()
+        .find(|(_, scale, most)| seconds / scale < *most)
+        .unwrap_or(UNITS[UNITS.len() - 1]);
+    let value = seconds / scale;
+    if value < 9.95 && unit != "s" {
+        format!("{value:.1} {unit}")
+    } else {
+        format!("{} {unit}", count(value.ceil() as u64))
+    }
+}
+
+/// `control 5,012 and variation 4,988`.
+pub(crate) fn by_arm(counts: &BTreeMap<String, u64>) -> String {
+    let arms: Vec<String> =
+        counts.iter().map(|(arm, number)| format!("{arm} {}", count(*number))).collect();
+    list(&arms)
+}
+
+/// The interval without ends that say nothing: 99.95 % lower, or a thousand times as high.
+pub(crate) fn telling(lift: Interval) -> Interval {
+    Interval {
+        lower: lift.lower.filter(|lower| *lower > -0.9995),
+        upper: lift.upper.filter(|upper| *upper < 1_000.0),
+        ..lift
+    }
+}
+
 /// An interval of a lift: `between 12.0 % and 31.0 % lower`, `between 2.1 % lower and 3.0 % higher`.
 pub(crate) fn between(lift: Interval) -> String {
+    let lift = telling(lift);
+    if lift.lower == Some(0.0) && lift.upper == Some(0.0) {
+        return "the same in both arms".to_owned();
+    }
     let lower = lift.lower.unwrap_or(-1.0);
     let side =
         |value: f64| format!("{} {}", percent(value), if value < 0.0 { "lower" } else { "higher" });
@@ -94,6 +141,7 @@ pub(crate) fn between(lift: Interval) -> String {
 
 /// `p99 is 23.1 % lower (between 12.0 % and 31.0 %)`.
 pub(crate) fn change(q: f64, lift: Interval) -> String {
+    let lift = telling(lift);
     let name = quantile(q);
     let Some(estimate) = lift.estimate else { return format!("{name} is {}", between(lift)) };
     let direction = if estimate < 0.0 { "lower" } else { "higher" };

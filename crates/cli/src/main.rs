@@ -5,6 +5,7 @@
 //! latency-experiment report --format json a.json b.json > report.json
 //! curl -s http://localhost:3000/experiments/snapshot.json | latency-experiment report -
 //! latency-experiment report snapshot.json --fail-on regression,withheld
+//! latency-experiment plan baseline.json --quantile 0.99 --change -10% --rate 120/s
 //! ```
 //!
 //! Results go to standard output and everything else to standard error. Exit codes are part of the
@@ -13,13 +14,15 @@
 
 mod exit;
 mod failure;
+mod files;
+mod plan;
 mod report;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Reports of latency experiments from their snapshot files.
+/// Plan and report latency experiments from their snapshot files.
 #[derive(Parser)]
 #[command(name = "latency-experiment", version, about)]
 struct Arguments {
@@ -30,6 +33,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Report(report::Options),
+    Plan(plan::Options),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let result = match command {
         Command::Report(options) => options.run(),
+        Command::Plan(options) => options.run(),
     };
     result
         .unwrap_or_else(|failure| {

@@ -1,15 +1,13 @@
 //! `latency-experiment report`.
 
-use std::fs;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use latency_experiment_analysis::{Comparison, Plan, Report, Verdict, analyze};
-use latency_experiment_record::Snapshot;
 
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::files::{print, read_all};
 
 /// Compare the arms of an experiment: quantiles, lifts with intervals, verdicts
 ///
@@ -50,9 +48,18 @@ pub(crate) struct Options {
     #[arg(long, value_name = "X")]
     equivalence_margin: Option<f64>,
 
-    /// Add intervals for one look at a number of requests that was fixed in advance
+    /// Add figures for one look at a number of requests that was fixed in advance: intervals, tests of
+    /// means, ranks and rates, adjusted p-values
     #[arg(long)]
     fixed_n: bool,
+
+    /// Add p-values of quantiles that need no approximation; very conservative, takes longer
+    #[arg(long)]
+    strict: bool,
+
+    /// Add the median difference and ratio over all pairs of requests; takes longer
+    #[arg(long)]
+    hodges_lehmann: bool,
 
     /// Exit with 3 if anything is slower, 4 if the overall verdict is withheld, 5 if it is undecided;
     /// several, separated by commas, are checked in the order 4, 3, 5
@@ -61,7 +68,7 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// A table for people; its text may change
     Table,
     /// The document latency-experiment/report/1
@@ -81,11 +88,7 @@ enum FailOn {
 impl Options {
     pub(crate) fn run(self) -> Result<Exit, Failure> {
         let plan = self.plan().map_err(Failure::usage)?;
-        if self.snapshots.iter().filter(|path| is_standard_input(path)).count() > 1 {
-            return Err(Failure::usage("`-` is given twice: standard input can be read once"));
-        }
-        let snapshots =
-            self.snapshots.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+        let snapshots = read_all(&self.snapshots)?;
         let report = analyze(&snapshots, &plan).map_err(Failure::error)?;
         let text = match self.format {
             Format::Table => report.to_string(),
@@ -96,7 +99,10 @@ impl Options {
     }
 
     fn plan(&self) -> Result<Plan, latency_experiment_analysis::Error> {
-        let mut plan = Plan::default().with_fixed_n(self.fixed_n);
+        let mut plan = Plan::default()
+            .with_fixed_n(self.fixed_n)
+            .with_strict(self.strict)
+            .with_hodges_lehmann(self.hodges_lehmann);
         if let Some(alpha) = self.alpha {
             plan = plan.with_alpha(alpha)?;
         }
@@ -116,33 +122,6 @@ impl Options {
             plan = plan.with_equivalence_margin(margin)?;
         }
         Ok(plan)
-    }
-}
-
-fn is_standard_input(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-fn read(path: &Path) -> Result<Snapshot, Failure> {
-    let (name, text) = if is_standard_input(path) {
-        let mut text = String::new();
-        let result = io::stdin().read_to_string(&mut text).map(|_| text);
-        ("standard input".to_owned(), result)
-    } else {
-        (path.display().to_string(), fs::read_to_string(path))
-    };
-    let text = text.map_err(|error| Failure::error(format!("{name}: {error}")))?;
-    Snapshot::from_json(&text).map_err(|error| Failure::error(format!("{name}: {error}")))
-}
-
-/// Prints to standard output. A reader that has seen enough, such as `head`, is no error.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::error(format!("standard output: {error}")))
-        }
-        _ => Ok(()),
     }
 }
 

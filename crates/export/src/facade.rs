@@ -94,7 +94,7 @@ impl MetricsExporter {
     }
 }
 
-fn push(handle: &metrics::Histogram, buckets: Buckets<'_'>) {
+fn push(handle: &metrics::Histogram, buckets: Buckets<'_>) {
     const NS_PER_SECOND: f64 = 1e9;
     for Bucket { lower, upper, count } in buckets {
         // The overflow bucket has no midpoint worth the name: its values are at least its lower bound.

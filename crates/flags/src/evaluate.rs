@@ -70,13 +70,29 @@ impl FlagSet {
 impl ValidFlag {
     /// Evaluates the flag for a request, in this order: disabled, override, subject, exclusion
     /// group, coverage and weights. The first that decides wins.
-    #[inline]
     pub fn evaluate(&self, request_id: &[u8], attributes: &impl Attributes) -> Assignment {
-        // What most flags are is decided without a look at anything else.
         if self.is_plain {
-            return self.split(request_id);
+            match self.split_plain(request_id) {
+                Some(variation) => Assignment { variation, reason: Reason::Split, group: 0 },
+                None => self.control_because(Reason::NotCovered),
+            }
+        } else {
+            self.decide(request_id, attributes)
         }
-        self.decide(request_id, attributes)
+    }
+
+    /// Whether nothing but the split of the request ID decides, which is then all that
+    /// [`evaluate`](Self::evaluate) does: the flag is enabled, its subject is the request ID, and it
+    /// has neither an override nor an exclusion group.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
+    /// The variation of a [plain](Self::is_plain) flag; `None` when the request is not covered.
+    #[inline]
+    pub fn split_plain(&self, request_id: &[u8]) -> Option<u8> {
+        self.allocation.arm(hash::slot_of(hash::seeded(request_id, self.seed)))
     }
 
     #[inline(never)]
@@ -103,18 +119,13 @@ impl ValidFlag {
         self.split(subject)
     }
 
-    #[inline]
     fn split(&self, subject: &[u8]) -> Assignment {
         let hash = hash::seeded(subject, self.seed);
         let Some(variation) = self.allocation.arm(hash::slot_of(hash)) else {
             return self.control_because(Reason::NotCovered);
         };
-        let group = if self.is_plain { 0 } else { self.group_of(hash) };
+        let group = if self.is_sticky() { hash::group_of(hash) } else { 0 };
         Assignment { variation, reason: Reason::Split, group }
-    }
-
-    fn group_of(&self, hash: u64) -> u8 {
-        if self.is_sticky() { hash::group_of(hash) } else { 0 }
     }
 
     #[inline]

@@ -66,18 +66,51 @@ impl LatencyExperiment {
         self.experiments.layer().with_body()
     }
 
-    /// Everything that was recorded so far for the first flag.
+    /// Goes on with these flags in place of the ones that it was made of: the same names, each with
+    /// the state that it has here. Anything wrong refuses them all, and the present ones stay.
+    ///
+    /// Requests on their way keep the arms that they got. Switching a flag off, which sends every
+    /// request to control, or changing its coverage goes on with the same epoch. Changing the split,
+    /// the salt, the variations or the epoch starts a new one, which the report compares on its own
+    /// before it puts epochs together. See [`Experiments::set_flags`] for what stays in memory.
+    ///
+    /// ```
+    /// use latency_experiment::{Flag, LatencyExperiment};
+    ///
+    /// let experiment = LatencyExperiment::new(Flag::new("cached_whitelist").with_coverage_bp(100));
+    /// experiment.set_flags([Flag::new("cached_whitelist")])?; // one per cent, then all
+    /// experiment.set_flags([Flag::new("cached_whitelist").with_enabled(false)])?; // the kill switch
+    ///
+    /// let error = experiment.set_flags([Flag::new("cached_whitlist")]).unwrap_err();
+    /// assert!(error.to_string().contains("did you mean `cached_whitelist`?"));
+    /// # Ok::<(), latency_experiment::Error>(())
+    /// ```
+    pub fn set_flags(&self, flags: impl IntoIterator<Item = Flag>) -> Result<(), Error> {
+        self.experiments.set_flags(FlagSet::try_new(flags)?)
+    }
+
+    /// Everything that was recorded so far for the first flag in its present epoch.
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot_of(self.first_flag())
     }
 
-    /// Everything that was recorded so far for a flag.
+    /// Everything that was recorded so far for a flag in its present epoch.
     ///
     /// # Panics
     ///
     /// When the flag is of another `LatencyExperiment`.
     pub fn snapshot_of(&self, flag: FlagHandle) -> Snapshot {
         self.experiments.snapshot(flag)
+    }
+
+    /// Everything that was recorded so far for a flag, one snapshot for each of its epochs, in the
+    /// order in which they began.
+    ///
+    /// # Panics
+    ///
+    /// When the flag is of another `LatencyExperiment`.
+    pub fn snapshots_of(&self, flag: FlagHandle) -> Vec<Snapshot> {
+        self.experiments.snapshots(flag)
     }
 
     /// The comparison of the arms of the first flag, as it stands now, by the default [`Plan`].
@@ -87,13 +120,17 @@ impl LatencyExperiment {
         self.report_of(self.first_flag(), &Plan::default())
     }
 
-    /// The comparison of the arms of a flag, as it stands now.
+    /// The comparison of the arms of a flag, as it stands now, over all of its epochs that have the
+    /// same control as the present one.
     ///
     /// # Panics
     ///
     /// When the flag is of another `LatencyExperiment`.
     pub fn report_of(&self, flag: FlagHandle, plan: &Plan) -> Report {
-        analyze(&[self.snapshot_of(flag)], plan).expect("one snapshot always agrees with itself")
+        let mut snapshots = self.snapshots_of(flag);
+        let control = self.snapshot_of(flag).experiment.control;
+        snapshots.retain(|snapshot| snapshot.experiment.control == control);
+        analyze(&snapshots, plan).expect("epochs of one flag with one control can be compared")
     }
 
     fn first_flag(self) -> FlagHandle {

@@ -59,11 +59,12 @@
 //!
 //! - `axum`: routes from `MatchedPath`, and [`Assignments`] as an extractor.
 //! - `metrics`: `export::MetricsExporter`.
+//! - `tracing`: warnings as events of `tracing`, in place of lines on standard error.
 
 mod latency_experiment;
 
 pub use latency_experiment_analysis::{Comparison, Plan, Report, Verdict, analyze};
-pub use latency_experiment_flags::{Error, Flag, FlagSet};
+pub use latency_experiment_flags::{Error, Flag, FlagSet, Subject};
 pub use latency_experiment_layers::{
     AssignLayer, Assignments, Config, ExperimentLayer, Experiments, FlagHandle, LatencyLayer,
     MeasuredBody, RequestHead, RequestId, RequestIdCounts, RequestIds, RouteSource, Section,

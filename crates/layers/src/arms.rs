@@ -26,7 +26,15 @@ const _: () = assert!(MAX_VARIATIONS <= 1 << VARIATION_BITS);
 const _: () = assert!(RANDOM_GROUPS as u32 <= 1 << (u16::BITS - GROUP_SHIFT));
 
 impl FlagArm {
+    /// Of a flag whose split alone decides.
     #[inline]
+    pub(crate) fn of_plain(flag: &ValidFlag, variation: Option<u8>) -> Self {
+        match variation {
+            Some(variation) => Self::new(flag, ArmId::arm(variation), variation, 0),
+            None => Self::outside(flag),
+        }
+    }
+
     pub(crate) fn of(flag: &ValidFlag, assignment: Assignment) -> Self {
         let Assignment { variation, reason, group } = assignment;
         let arm = match reason {
@@ -38,6 +46,7 @@ impl FlagArm {
     }
 
     /// Control, outside the experiment.
+    #[inline(never)]
     pub(crate) fn outside(flag: &ValidFlag) -> Self {
         Self::new(flag, ArmId::OUTSIDE, flag.control(), 0)
     }

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 
 use http::HeaderMap;
+use latency_experiment_flags::ValidFlag;
 use latency_experiment_record::Recorder;
 
 use crate::arms::{Arms, FlagArm};
@@ -58,9 +59,7 @@ impl Core {
     /// counts that it was assigned.
     pub(crate) fn assign(&self, revision: &Revision, id: &RequestId, headers: &HeaderMap) -> Arms {
         let flags = revision.flags.iter().map(|(_, flag)| flag);
-        let arms = id.with_text(|text| {
-            Arms::new(flags, |flag| FlagArm::of(flag, flag.evaluate(text, &Headers(headers))))
-        });
+        let arms = id.with_text(|text| Arms::new(flags, |flag| evaluate(flag, text, headers)));
         self.recorder.write(|writer| {
             for (flag, epoch) in revision.tables.epochs.iter().enumerate() {
                 writer.assigned(epoch.assigned, arms.of(flag).arm());
@@ -70,7 +69,7 @@ impl Core {
     }
 
     /// Evaluates all flags for a request whose clock was started, and counts both.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn assign_and_start(
         &self,
         revision: &Revision,
@@ -81,7 +80,11 @@ impl Core {
         let mut arms = Arms::default();
         self.recorder.write(|writer| {
             for ((flag, definition), counted) in revision.flags.iter().zip(&route.flags) {
-                let arm = FlagArm::of(definition, definition.evaluate(text, &Headers(headers)));
+                let arm = if definition.is_plain() {
+                    FlagArm::of_plain(definition, definition.split_plain(text))
+                } else {
+                    evaluate(definition, text, headers)
+                };
                 arms.set(flag.get(), arm);
                 writer.started(counted.started, arm.arm());
             }
@@ -113,4 +116,9 @@ impl Core {
             }
         });
     }
+}
+
+#[inline(never)]
+fn evaluate(flag: &ValidFlag, text: &[u8], headers: &HeaderMap) -> FlagArm {
+    FlagArm::of(flag, flag.evaluate(text, &Headers(headers)))
 }

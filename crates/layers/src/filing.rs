@@ -18,7 +18,7 @@ pub(crate) struct Filed {
 
 impl Core {
     /// Records the latency of a request that has ended into the series of every flag.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, scope: &Scope, filed: Filed, latency_ns: u64) {
         let exposed = scope.exposed();
         let latency = Sample::of(latency_ns);

@@ -68,6 +68,8 @@
 //! # Features
 //!
 //! - `axum`: routes from `MatchedPath`, and [`Assignments`] as an extractor.
+//! - `tracing`: the one warning (no request has a route) as an event, in place of a line on standard
+//!   error.
 //!
 //! # Errors and panics
 //!
@@ -87,6 +89,7 @@ mod experiments;
 mod filing;
 mod handle;
 mod head;
+mod hex;
 mod latency;
 mod request_id;
 mod request_ids;

@@ -9,6 +9,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::hex;
+
 /// The ID of a request: by default 128 random bits, written as 32 lower-case hexadecimal digits;
 /// the text that the client sent where its header is trusted (see
 /// [`RequestIds`](crate::RequestIds)).
@@ -32,12 +34,10 @@ thread_local! {
 /// The 128 random bits of a new ID.
 #[inline]
 pub(crate) fn random_words() -> [u64; 2] {
-    GENERATOR.with(|cell| {
-        let mut generator = cell.take().unwrap_or_else(seeded);
-        let words = [generator.next_u64(), generator.next_u64()];
-        cell.set(Some(generator));
-        words
-    })
+    let mut generator = GENERATOR.take().unwrap_or_else(seeded);
+    let words = [generator.next_u64(), generator.next_u64()];
+    GENERATOR.set(Some(generator));
+    words
 }
 
 #[cold]
@@ -87,31 +87,9 @@ impl RequestId {
     pub(crate) fn with_text<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         match &self.0 {
             // Here the length of the text is known at compile time, so hashing it has no branches.
-            Repr::Generated(words) => read(&to_digits(*words)),
+            Repr::Generated(words) => read(&hex::digits(*words)),
             Repr::Sent(text) => read(text.as_bytes()),
         }
-    }
-}
-
-/// The 32 hexadecimal digits of two words.
-#[inline]
-pub(crate) fn to_digits([high, low]: [u64; 2]) -> [u8; 32] {
-    let mut digits = [0; 32];
-    let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-    write_digits(&bytes, digits.as_chunks_mut().0);
-    digits
-}
-
-/// Not inlined: where the bytes come from memory, this becomes vector instructions, a third of what
-/// it takes where they come from registers.
-#[inline(never)]
-fn write_digits(bytes: &[u8; 16], digits: &mut [[u8; 2]]) {
-    let digit = |nibble: u8| nibble + if nibble > 9 { b'a' - 10 } else { b'0' };
-    let Some(digits) = digits.first_chunk_mut::<16>() else { return };
-    #[allow(clippy::needless_range_loop, reason = "as a zip it is not vectorised")]
-    for position in 0..16 {
-        let byte = bytes[position];
-        digits[position] = [digit(byte >> 4), digit(byte & 15)];
     }
 }
 

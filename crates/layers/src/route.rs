@@ -129,7 +129,7 @@ impl FoundRoute {
 
 impl Core {
     /// The route of a request, as far as it can be told before the response.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn route(&self, routes: &'static RouteTable, head: RequestHead<'_>) -> FoundRoute {
         let method = MethodLabel::of(head.method);
         if let Source::Function(name) = self.route_source.source() {

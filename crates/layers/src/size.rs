@@ -1,7 +1,6 @@
 //! The size class of a response.
 
-use http::{Response, StatusCode, header};
-use http_body::Body;
+use http::{HeaderMap, StatusCode, header};
 use latency_experiment_record::reserved;
 
 /// Classes of response sizes: upper bounds in bytes, each inclusive, and one class above the last.
@@ -11,6 +10,8 @@ use latency_experiment_record::reserved;
 /// compares different requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SizeClasses {
+    /// Where most responses end: the first of the bounds, or the end of all sizes without one.
+    first_bound: u64,
     bounds: Vec<u64>,
     labels: Vec<String>,
 }
@@ -44,7 +45,7 @@ impl SizeClasses {
         }
         labels.push(format!(">{lower}{unit}"));
         labels.push(reserved::UNKNOWN_SIZE.to_owned());
-        Self { bounds, labels }
+        Self { first_bound: bounds.first().copied().unwrap_or(u64::MAX), bounds, labels }
     }
 
     /// The labels of all classes, ascending, and `unknown` as the last.
@@ -56,6 +57,9 @@ impl SizeClasses {
     #[inline]
     pub(crate) fn class_of(&self, bytes: Option<u64>) -> usize {
         let Some(bytes) = bytes else { return self.labels.len() - 1 };
+        if bytes <= self.first_bound {
+            return 0;
+        }
         self.bounds.iter().position(|&bound| bytes <= bound).unwrap_or(self.bounds.len())
     }
 
@@ -74,24 +78,35 @@ impl Default for SizeClasses {
 /// The size of a response as far as its head tells, in bytes: nothing where the protocol allows no
 /// body, else an exact size hint, else `content-length`.
 #[inline]
-pub(crate) fn size_of<B: Body>(response: &Response<B>, head_request: bool) -> Option<u64> {
-    if head_request
-        || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    {
+pub(crate) fn size_of(
+    status: StatusCode,
+    headers: &HeaderMap,
+    exact_size: Option<u64>,
+    head_request: bool,
+) -> Option<u64> {
+    if head_request || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Some(0);
     }
-    response.body().size_hint().exact().or_else(|| content_length(response))
+    exact_size.or_else(|| content_length(headers))
 }
 
 #[cold]
-fn content_length<B>(response: &Response<B>) -> Option<u64> {
-    response.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+#[inline(never)]
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Response;
+    use http_body::Body;
     use http_body_util::Full;
+
+    fn size_of<B: Body>(response: &Response<B>, head_request: bool) -> Option<u64> {
+        let exact = response.body().size_hint().exact();
+        super::size_of(response.status(), response.headers(), exact, head_request)
+    }
 
     #[test]
     fn bounds_are_inclusive() {

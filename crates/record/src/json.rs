@@ -6,10 +6,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::attached::{Attached, SinceFreeze, add_frozen};
+use crate::part;
 use crate::slowest::{CompactId, SlowRequest, Slowest};
 use crate::snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};
 use crate::{Bucket, Error, Histogram, Milestone, Outcome, SeriesKey, Sums, reserved};
+
+mod attached;
+use attached::{Frozen, IntervalEntry, PartEntry};
 
 const SCHEMA: &str = "latency-experiment/snapshot/1";
 const FULL_COVERAGE_BP: u16 = 10_000;
@@ -75,6 +81,14 @@ struct Document {
     coverage_bp: Option<u16>,
     #[serde(default)]
     counters: CountersEntry,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<PartEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flag_state: Option<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    intervals: Vec<IntervalEntry>,
     series: Vec<SeriesEntry>,
 }
 
@@ -122,6 +136,8 @@ struct SeriesEntry {
     /// Nanoseconds and request ID.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     slowest: Vec<(u64, String)>,
+    #[serde(default, skip_serializing_if = "Frozen::is_empty")]
+    since_freeze: Frozen,
     buckets: Vec<(u64, u64, u64)>,
 }
 
@@ -183,10 +199,17 @@ impl Document {
                 coarsened: snapshot.counters.coarsened,
                 overflow_series: snapshot.counters.overflow_series,
             },
+            parts: attached::write_parts(snapshot),
+            flag_state: snapshot.attached.flag_state.clone(),
+            events: snapshot.attached.events.clone(),
+            intervals: attached::write_intervals(&snapshot.attached),
             series: snapshot
                 .series
                 .iter()
-                .map(|(key, histogram)| SeriesEntry::new(key, histogram, snapshot.slowest.get(key)))
+                .map(|(key, histogram)| {
+                    let frozen = snapshot.attached.since_freeze.get(key);
+                    SeriesEntry::new(key, histogram, snapshot.slowest.get(key), frozen)
+                })
                 .collect(),
         }
     }
@@ -218,30 +241,31 @@ impl Document {
                 return Err(Error::document(at, "this route and arm are listed before"));
             }
         }
-        let mut series = BTreeMap::<SeriesKey, Histogram>::new();
-        let mut slowest = BTreeMap::<SeriesKey, Slowest>::new();
-        for (position, entry) in self.series.into_iter().enumerate() {
-            let at = format!("series[{position}]");
-            if !known_arm(&entry.arm) && !reserved::is_reserved(&entry.arm) {
-                return Err(unknown_arm(format!("{at}.arm"), &entry.arm, true));
-            }
-            let (key, histogram, slow) = entry.into_series().map_err(|error| error.at(&at))?;
-            if !slow.is_empty() {
-                slowest.entry(key.clone()).or_default().extend(slow);
-            }
-            let total = match series.get(&key) {
-                Some(same) => same
-                    .merge(&histogram)
-                    .map_err(|error| Error::document(&*at, error.to_string()))?,
-                None => histogram,
-            };
-            series.insert(key, total);
+        let series = read_series(self.series, &known_arm)?;
+        let started_at = timestamp("started_at", &self.started_at)?;
+        let taken_at = timestamp("taken_at", &self.taken_at)?;
+        if taken_at < started_at {
+            return Err(Error::document(
+                "taken_at",
+                format!("{taken_at} is before `started_at` {started_at}"),
+            ));
         }
+        let flag_state = self.flag_state.filter(|state| !state.is_null());
+        let events = self.events.into_iter().enumerate();
+        let attached = Attached {
+            since_freeze: series.since_freeze,
+            intervals: attached::read_intervals(self.intervals, &known_arm)?,
+            flag_state: flag_state
+                .map(|state| attached::object(state, "flag_state"))
+                .transpose()?,
+            events: events
+                .map(|(position, event)| attached::object(event, &format!("events[{position}]")))
+                .collect::<Result<_, _>>()?,
+        };
         Ok(Snapshot {
             instance: self.instance,
-            started_at: timestamp("started_at", &self.started_at)?,
-            taken_at: timestamp("taken_at", &self.taken_at)?,
-            experiment,
+            started_at,
+            taken_at,
             assigned: self.assigned,
             counters: Counters {
                 started: self.counters.started,
@@ -250,8 +274,15 @@ impl Document {
                 coarsened: self.counters.coarsened,
                 overflow_series: self.counters.overflow_series,
             },
-            series,
-            slowest: slowest.into_iter().map(|(key, slow)| (key, slow.into_list())).collect(),
+            series: series.histograms,
+            slowest: series
+                .slowest
+                .into_iter()
+                .map(|(key, slow)| (key, slow.into_list()))
+                .collect(),
+            parts: part::tidy(attached::read_parts(self.parts)?),
+            attached,
+            experiment,
         })
     }
 
@@ -314,6 +345,54 @@ impl Document {
     }
 }
 
+/// Series that were read, those with equal keys added up.
+#[derive(Default)]
+struct ReadSeries {
+    histograms: BTreeMap<SeriesKey, Histogram>,
+    slowest: BTreeMap<SeriesKey, Slowest>,
+    since_freeze: BTreeMap<SeriesKey, BTreeMap<String, SinceFreeze>>,
+}
+
+fn read_series(
+    entries: Vec<SeriesEntry>,
+    known_arm: &dyn Fn(&str) -> bool,
+) -> Result<ReadSeries, Error> {
+    let mut read = ReadSeries::default();
+    for (position, entry) in entries.into_iter().enumerate() {
+        let at = format!("series[{position}]");
+        if !known_arm(&entry.arm) && !reserved::is_reserved(&entry.arm) {
+            return Err(unknown_arm(format!("{at}.arm"), &entry.arm, true));
+        }
+        read.add(entry).map_err(|error| {
+            let error =
+                if error.is_document() { error } else { Error::document("", error.to_string()) };
+            error.at(&at)
+        })?;
+    }
+    Ok(read)
+}
+
+impl ReadSeries {
+    fn add(&mut self, entry: SeriesEntry) -> Result<(), Error> {
+        let (key, histogram, slow, frozen) = entry.into_series()?;
+        if !slow.is_empty() {
+            self.slowest.entry(key.clone()).or_default().extend(slow);
+        }
+        if !frozen.is_empty() {
+            add_frozen(self.since_freeze.entry(key.clone()).or_default(), &frozen)?;
+        }
+        let total = match self.histograms.get(&key) {
+            Some(same) => same.merge(&histogram)?,
+            None => histogram,
+        };
+        self.histograms.insert(key, total);
+        Ok(())
+    }
+}
+
+/// What a series entry says.
+type Series = (SeriesKey, Histogram, Vec<SlowRequest>, BTreeMap<String, SinceFreeze>);
+
 impl RouteEntry {
     fn new(((route, arm), counts): (&(String, String), &RouteCounts)) -> Self {
         let RouteCounts { started, in_flight } = *counts;
@@ -322,7 +401,12 @@ impl RouteEntry {
 }
 
 impl SeriesEntry {
-    fn new(key: &SeriesKey, histogram: &Histogram, slowest: Option<&Vec<SlowRequest>>) -> Self {
+    fn new(
+        key: &SeriesKey,
+        histogram: &Histogram,
+        slowest: Option<&Vec<SlowRequest>>,
+        frozen: Option<&BTreeMap<String, SinceFreeze>>,
+    ) -> Self {
         Self {
             arm: key.arm.clone(),
             route: key.route.clone(),
@@ -340,6 +424,7 @@ impl SeriesEntry {
                 .flatten()
                 .map(|slow| (slow.latency_ns, slow.request_id.to_string()))
                 .collect(),
+            since_freeze: attached::write_frozen(frozen),
             buckets: histogram
                 .buckets()
                 .iter()
@@ -348,7 +433,7 @@ impl SeriesEntry {
         }
     }
 
-    fn into_series(self) -> Result<(SeriesKey, Histogram, Vec<SlowRequest>), Error> {
+    fn into_series(self) -> Result<Series, Error> {
         if self.unit != "ns" {
             return Err(Error::document(
                 "unit",
@@ -394,7 +479,8 @@ impl SeriesEntry {
         let slowest = slowest
             .map(|(latency_ns, id)| SlowRequest { latency_ns, request_id: CompactId::of_text(&id) })
             .collect();
-        Ok((key, Histogram::try_new(buckets, sums)?, slowest))
+        let frozen = attached::read_frozen(self.since_freeze)?;
+        Ok((key, Histogram::try_new(buckets, sums)?, slowest, frozen))
     }
 }
 

@@ -47,6 +47,8 @@
 //! | [`Writer`] | the calling thread's tables, inside [`Recorder::write`] |
 //! | [`Histogram`] | holds the counts of one series |
 //! | [`Snapshot`] | holds all series of one experiment and epoch; merges, subtracts, JSON |
+//! | [`ThresholdFreeze`] | freezes thresholds from the first requests and counts those after |
+//! | [`IntervalRing`] | makes intervals out of successive snapshots |
 //! | [`Clock`] | how time comes in |
 //!
 //! # Guarantees
@@ -71,13 +73,16 @@
 //! Documents and merges fail with [`Error`], which names place, value and rule. Recording never
 //! fails and never panics.
 
+mod attached;
 mod bucket;
 mod clock;
 mod copier;
 mod error;
 mod histogram;
+mod interval_ring;
 mod json;
 mod layout;
+mod part;
 mod recorder;
 mod runs;
 mod segments;
@@ -86,12 +91,16 @@ mod shard;
 mod slowest;
 mod snapshot;
 mod sync;
+mod threshold_freeze;
 mod totals;
 
+pub use attached::{Attached, SinceFreeze};
 pub use bucket::{Bucket, Buckets, BucketsIter};
 pub use clock::Clock;
 pub use error::Error;
 pub use histogram::{Histogram, Sums};
+pub use interval_ring::IntervalRing;
+pub use part::Part;
 pub use recorder::{
     ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
 };
@@ -99,3 +108,4 @@ pub use series::{Milestone, Outcome, SeriesKey, reserved};
 pub use shard::{Sample, SeriesId};
 pub use slowest::{CompactId, SlowRequest};
 pub use snapshot::{Arm, Counters, Experiment, Fingerprint, RouteCounts, Snapshot, Subject};
+pub use threshold_freeze::ThresholdFreeze;

@@ -247,7 +247,7 @@ impl Recorder {
     }
 
     /// Runs `write` with the calling thread's tables.
-    #[inline]
+    #[inline(always)]
     pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
         // `write` stands here once, so that the compiler has no reason to keep it apart.
         let own = match LAST_USED.with(Cell::get) {
@@ -331,6 +331,8 @@ impl Recorder {
             counters,
             series,
             slowest,
+            parts: Vec::new(),
+            attached: crate::Attached::default(),
         }
     }
 

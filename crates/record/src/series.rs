@@ -152,3 +152,11 @@ pub struct SeriesKey {
     /// The switchback block; absent outside switchback experiments.
     pub block: Option<u64>,
 }
+
+impl SeriesKey {
+    /// What names the series in a message.
+    pub(crate) fn describe(&self) -> String {
+        let Self { arm, route, size, outcome, .. } = self;
+        format!("series {{arm: {arm}, route: {route}, size: {size}, outcome: {outcome}}}")
+    }
+}

@@ -19,7 +19,7 @@ use crate::Sums;
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
 use crate::segments::Segments;
 use crate::slowest::{SlowRequest, Slowest};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock, Published};
 use crate::totals::Totals;
 
 /// Index of a series in the tables of its recorder.
@@ -44,8 +44,7 @@ impl SeriesId {
 #[derive(Default)]
 pub(crate) struct Shard {
     series: Segments<Cells>,
-    pages: Segments<OnceLock<Box<[Page; CHUNK_PAGES]>>>,
-    pages_used: AtomicU32,
+    spare_pages: Mutex<&'static [Page]>,
     counters: Segments<CounterLine>,
     coarsened: AtomicU64,
     spill: Mutex<HashMap<u32, Totals>>,
@@ -65,8 +64,8 @@ const LOW: u64 = u32::MAX as u64;
 #[derive(Default)]
 #[repr(align(64))]
 struct Cells {
-    /// Page number plus one, or 0 where the octave was never touched.
-    pages: [AtomicU32; PAGES],
+    /// Empty where the octave was never touched.
+    pages: [Published<Page>; PAGES],
     sum: AtomicU64,
     // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
     // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²³ samples.
@@ -207,32 +206,30 @@ impl Shard {
     }
 
     #[inline]
-    fn page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
-        match cells.pages[octave].load(Relaxed) {
-            0 => self.allocate_page(cells, octave, budget),
-            number => self.page_at(number as usize - 1),
+    fn page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&'static Page> {
+        match cells.pages[octave].get() {
+            Some(page) => Some(page),
+            None => self.add_page(cells, octave, budget),
         }
     }
 
-    #[inline]
-    fn page_at(&self, index: usize) -> Option<&Page> {
-        self.pages.get(index / CHUNK_PAGES)?.get()?.get(index % CHUNK_PAGES)
-    }
-
+    /// Pages are allocated a few at a time, and live as long as the process, as their shard does.
     #[cold]
     #[inline(never)]
-    fn allocate_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&Page> {
+    fn add_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&'static Page> {
         // An octave that was counted coarsely stays coarse.
         let coarse = cells.coarse.get().is_some_and(|coarse| coarse[octave].load(Relaxed) > 0);
         if coarse || !budget.take() {
             return None;
         }
-        let index = self.pages_used.load(Relaxed);
-        self.pages_used.store(index + 1, Relaxed);
-        let chunk = self.pages.touch(index as usize / CHUNK_PAGES)?;
-        chunk.get_or_init(|| Box::new(array::from_fn(|_| Page::default())));
-        cells.pages[octave].store(index + 1, Release);
-        self.page_at(index as usize)
+        let mut spare = self.spare_pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.is_empty() {
+            *spare = Box::leak(Box::new(array::from_fn::<_, CHUNK_PAGES, _>(|_| Page::default())));
+        }
+        let (page, rest) = spare.split_first()?;
+        *spare = rest;
+        cells.pages[octave].set(page);
+        Some(page)
     }
 
     #[cold]
@@ -280,10 +277,7 @@ impl Shard {
         let slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         let slowest = slowest.get(&series.0).cloned().unwrap_or_default();
         let spill = self.lock_spill();
-        let pages = cells.pages.each_ref().map(|number| {
-            let index = number.load(Acquire).checked_sub(1)?;
-            self.page_at(index as usize)
-        });
+        let pages = cells.pages.each_ref().map(Published::get);
         Some(Reading { series, cells, pages, spill, slowest })
     }
 

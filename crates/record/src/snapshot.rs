@@ -5,6 +5,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::attached::{Attached, add_series};
+use crate::part::{self, Part};
 use crate::slowest::{SlowRequest, Slowest};
 use crate::{Error, Histogram, SeriesKey};
 
@@ -32,6 +34,11 @@ pub struct Snapshot {
     /// The slowest requests of a series, the slowest first; series of which none is known are
     /// absent.
     pub slowest: BTreeMap<SeriesKey, Vec<SlowRequest>>,
+    /// What was merged into this snapshot, by instance; empty for the snapshot of one instance, which
+    /// is its only part.
+    pub parts: Vec<Part>,
+    /// What was attached to it.
+    pub attached: Attached,
 }
 
 /// What is compared: one flag in one epoch.
@@ -121,35 +128,24 @@ pub struct RouteCounts {
 impl Snapshot {
     /// Both snapshots together.
     ///
-    /// Fails when they are not of the same experiment, epoch, fingerprint and arms; when they
-    /// overlap in instance and time, which would count requests twice; and when a sum exceeds
-    /// `u64`. The result does not depend on the order of merging.
+    /// Fails when they are not of the same experiment, epoch, fingerprint, arms and subject; when they
+    /// hold a part of the same instance at the same time, which would count requests twice; and when
+    /// a sum exceeds `u64`. The result does not depend on the order of merging, nor on what was merged
+    /// before: it is the same to the last byte.
     pub fn merge(&self, other: &Self) -> Result<Self, Error> {
         self.expect_same_experiment(other)?;
-        self.expect_disjoint(other)?;
+        let parts = part::join(&self.all_parts(), &other.all_parts())?;
         let mut series = self.series.clone();
-        for (key, histogram) in &other.series {
-            let merged = match series.get(key) {
-                Some(ours) => ours.merge(histogram).map_err(|error| error.at(describe(key)))?,
-                None => histogram.clone(),
-            };
-            series.insert(key.clone(), merged);
-        }
+        add_series(&mut series, &other.series)?;
         let mut slowest = self.slowest.clone();
         for (key, theirs) in &other.slowest {
             let mut both = Slowest::default();
             both.extend(slowest.remove(key).into_iter().flatten().chain(theirs.iter().cloned()));
             slowest.insert(key.clone(), both.into_list());
         }
-        let later = if (other.taken_at, other.experiment.coverage_bp)
-            > (self.taken_at, self.experiment.coverage_bp)
-        {
-            other
-        } else {
-            self
-        };
+        let later = if other.recency() > self.recency() { other } else { self };
         Ok(Self {
-            instance: join_instances(&self.instance, &other.instance),
+            instance: part::names(&parts),
             started_at: self.started_at.min(other.started_at),
             taken_at: self.taken_at.max(other.taken_at),
             experiment: later.experiment.clone(),
@@ -157,7 +153,46 @@ impl Snapshot {
             counters: self.counters.merge(&other.counters)?,
             series,
             slowest,
+            attached: self.attached.merge(&other.attached, &later.attached)?,
+            parts,
         })
+    }
+
+    /// Which of two snapshots tells the present state.
+    fn recency(&self) -> (Timestamp, u16, Option<String>) {
+        let state = self.attached.flag_state.as_ref().map(ToString::to_string);
+        (self.taken_at, self.experiment.coverage_bp, state)
+    }
+
+    /// The instances that this snapshot is of, with their times, sorted.
+    pub fn all_parts(&self) -> Vec<Part> {
+        if !self.parts.is_empty() {
+            return part::tidy(self.parts.clone());
+        }
+        // A document that was merged without saying when each instance counted: at most all the time.
+        let names = self.instance.split('+');
+        let part = |name: &str| Part {
+            instance: name.to_owned(),
+            from: self.started_at,
+            to: self.taken_at,
+        };
+        part::tidy(names.map(part).collect())
+    }
+
+    /// The parts of what happened since an earlier snapshot.
+    fn parts_since(&self, earlier: &Self) -> Vec<Part> {
+        if self.parts.is_empty() {
+            return Vec::new();
+        }
+        let before = earlier.all_parts();
+        let until = |instance: &str| {
+            before.iter().filter(|part| part.instance == instance).map(|part| part.to).max()
+        };
+        let since = |mut part: Part| {
+            part.from = part.from.max(until(&part.instance).unwrap_or(part.from));
+            (part.from < part.to).then_some(part)
+        };
+        self.all_parts().into_iter().filter_map(since).collect()
     }
 
     /// What happened after `earlier`, an earlier snapshot of the same instance.
@@ -172,7 +207,7 @@ impl Snapshot {
         let mut series = self.series.clone();
         for (key, before) in &earlier.series {
             let now = series.remove(key).unwrap_or_default();
-            let left = now.subtract(before).map_err(|error| error.at(describe(key)))?;
+            let left = now.subtract(before).map_err(|error| error.at(key.describe()))?;
             if left.count() > 0 {
                 series.insert(key.clone(), left);
             }
@@ -186,6 +221,8 @@ impl Snapshot {
             counters: self.counters.subtract(&earlier.counters)?,
             slowest: self.slowest_since(earlier, &series),
             series,
+            parts: self.parts_since(earlier),
+            attached: self.attached.subtract(&earlier.attached, earlier.taken_at)?,
         })
     }
 
@@ -228,24 +265,6 @@ impl Snapshot {
             return Err(mismatch("subject", ours.subject, theirs.subject));
         }
         Ok(())
-    }
-
-    fn expect_disjoint(&self, other: &Self) -> Result<(), Error> {
-        let shared = self
-            .instance
-            .split('+')
-            .find(|name| other.instance.split('+').any(|theirs| theirs == *name));
-        match shared {
-            Some(name) if self.started_at < other.taken_at && other.started_at < self.taken_at => {
-                Err(Error::mismatch(
-                    "instance",
-                    format!(
-                        "both snapshots cover instance `{name}` at the same time: the later one contains the earlier one, use only the later"
-                    ),
-                ))
-            }
-            _ => Ok(()),
-        }
     }
 }
 
@@ -355,18 +374,4 @@ fn not_earlier(path: impl Into<String>) -> Error {
         path,
         "less than in the earlier snapshot: it is not earlier, or not of the same process",
     )
-}
-
-fn describe(key: &SeriesKey) -> String {
-    format!(
-        "series {{arm: {}, route: {}, size: {}, outcome: {}}}",
-        key.arm, key.route, key.size, key.outcome
-    )
-}
-
-fn join_instances(a: &str, b: &str) -> String {
-    let mut names: Vec<&str> = a.split('+').chain(b.split('+')).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.join("+")
 }

@@ -40,9 +40,7 @@ impl Distribution {
             return Some((mean, self.variance_around(mean)));
         }
         // Around the median, at most a standard deviation from the mean, hardly a digit cancels.
-        let median =
-            self.cells()[self.cells().partition_point(|cell| cell.cumulative < count.div_ceil(2))];
-        let center = Edges::of(median.lower, median.upper).midpoint();
+        let center = self.order_statistic(count.div_ceil(2))?.midpoint();
         let (mut sum, mut squares) = (0.0, 0.0);
         for Bucket { lower, upper, count } in self.buckets() {
             let deviation = Edges::of(lower, upper).midpoint() - center;
@@ -80,23 +78,40 @@ impl Distribution {
     ///
     /// Values below one unit count as one. `None` as for [`mean`](Self::mean).
     pub fn log_mean(&self) -> Option<f64> {
-        if self.is_empty() || self.at_infinity() > 0 {
-            return None;
-        }
-        let mean = self.average(log_midpoint);
-        mean.is_finite().then_some(mean)
+        Some(self.log_mean_and_variance()?.0)
     }
 
     /// Sample variance of the logarithms of the values, from geometric bucket midpoints.
     ///
     /// `None` as for [`variance`](Self::variance).
     pub fn log_variance(&self) -> Option<f64> {
-        let mean = self.log_mean()?;
-        if self.finite_count() < 2 {
+        self.log_mean_and_variance()?.1
+    }
+
+    /// [`log_mean`](Self::log_mean) and [`log_variance`](Self::log_variance), in one pass over the buckets.
+    pub(crate) fn log_mean_and_variance(&self) -> Option<(f64, Option<f64>)> {
+        let count = self.finite_count();
+        if count == 0 || self.at_infinity() > 0 {
             return None;
         }
-        let sum = self.weighted_sum(|edges| (log_midpoint(edges) - mean).powi(2));
-        Some(sum / (self.finite_count() - 1) as f64)
+        let (values, cumulative) = (self.grid().log_midpoints(), self.cumulative().values);
+        // Around the median, at most a standard deviation from the mean, hardly a digit cancels.
+        let center = values[cumulative.partition_point(|up_to| *up_to < count.div_ceil(2))];
+        let (mut sum, mut squares, mut before) = (0.0, 0.0, 0);
+        for (value, up_to) in values.iter().zip(cumulative) {
+            let here = up_to - before;
+            // An empty overflow bucket has no logarithm to multiply.
+            if here > 0 {
+                let weighted = here.cast_signed() as f64 * (value - center);
+                sum += weighted;
+                squares += weighted * (value - center);
+            }
+            before = *up_to;
+        }
+        let shift = sum / count as f64;
+        let mean = Some(center + shift).filter(|mean| mean.is_finite())?;
+        let variance = (squares - sum * shift).max(0.0) / (count as f64 - 1.0);
+        Some((mean, (count >= 2).then_some(variance)))
     }
 
     fn weighted_sum(&self, value: impl Fn(Edges) -> f64) -> f64 {

@@ -108,16 +108,28 @@ pub fn bernoulli_confidence_sequence(
     tuned_for: f64,
     alpha: Alpha,
 ) -> Result<(f64, f64), Error> {
+    let (success, failure) = bernoulli_bounds(successes, trials, tuned_for, alpha)?;
+    Ok((success, 1.0 - failure))
+}
+
+/// The least probability of success, and that of failure, in [`bernoulli_confidence_sequence`]: near 1 the
+/// complement keeps the digits.
+pub(crate) fn bernoulli_bounds(
+    successes: u64,
+    trials: u64,
+    tuned_for: f64,
+    alpha: Alpha,
+) -> Result<(f64, f64), Error> {
     // The reference tunes at a fixed level, so that intervals of different levels nest.
     let probe = BetaBinomial::new(0.5, tuned_for, Alpha::DEFAULT)?;
     if trials == 0 {
-        return Ok((0.0, 1.0));
+        return Ok((0.0, 0.0));
     }
     let concentration = probe.two_sided.a + probe.two_sided.b;
     let (k, n) = (successes.min(trials) as f64, trials as f64);
     let lower = |k: f64| lowest_probability(k, n, concentration, alpha.log_threshold());
     // Successes with p are failures with 1 - p.
-    Ok((lower(k), 1.0 - lower(n - k)))
+    Ok((lower(k), lower(n - k)))
 }
 
 /// The smallest p at which ln E of `k` successes in `n` trials is below `threshold`.

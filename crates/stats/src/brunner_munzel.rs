@@ -1,4 +1,4 @@
-use crate::bucket::walk;
+use crate::grid::walk;
 use crate::special::{t_critical, t_two_sided, two_sided};
 use crate::{Alpha, Boundary, Comparison, Distribution, Estimate, Evidence};
 
@@ -140,7 +140,7 @@ struct Placements {
 impl Placements {
     fn of(a: &Distribution, b: &Distribution) -> Self {
         let (n, m) = (a.count() as f64, b.count() as f64);
-        let mut ties: Vec<[f64; 4]> = Vec::with_capacity(a.cells().len() + b.cells().len() + 1);
+        let mut ties: Vec<[f64; 4]> = Vec::new();
         let (mut below_a, mut below_b) = (0, 0);
         let mut twice_u = 0;
         let mut add = |up_to_a: u64, up_to_b: u64| {
@@ -153,7 +153,7 @@ impl Placements {
             (below_a, below_b) = (up_to_a, up_to_b);
         };
         // Buckets of one comparison never overlap, so that the walk cannot fail.
-        let _ = walk(a.cells(), b.cells(), |_, a, b| add(a.cumulative, b.cumulative));
+        let _ = walk(a.cumulative(), b.cumulative(), |_, a, b| add(a, b));
         add(a.count(), b.count());
         // In integers, so that equal arms differ by exactly nothing.
         let pairs = u128::from(a.count()) * u128::from(b.count());

@@ -1,5 +1,5 @@
-use crate::bucket::{Span, walk};
 use crate::distribution::RANK_SLACK;
+use crate::steps::{Arm, Steps};
 use crate::{DesignEffect, Distribution, Edges, Error};
 
 /// Slack for a weighted distribution function that should meet a level exactly but was summed in floats.
@@ -44,12 +44,11 @@ impl Stratum {
 ///
 /// Building one merges the buckets of all strata; O(total buckets) where strata share their buckets. Ask
 /// it as many quantiles and levels as needed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Comparison {
     /// Strata with data in both arms, weights scaled to sum 1.
     strata: Vec<Stratum>,
-    /// The weighted distribution functions at every bucket of any stratum, in ascending order.
-    steps: Vec<Step>,
+    steps: Steps,
     /// Harmonic information without the design effect.
     information: f64,
     design_effect: f64,
@@ -90,7 +89,7 @@ impl Comparison {
         for stratum in &mut used {
             stratum.weight = stratum.weight / largest / total;
         }
-        let steps = weighted_steps(&used)?;
+        let steps = Steps::of(&used)?;
         let information = used.iter().map(|s| information(&s.control, &s.variation)).sum();
         let dropped_share = if dropped > 0.0 { dropped / (kept + dropped) } else { 0.0 };
         Ok(Self { strata: used, steps, information, design_effect: 1.0, dropped_share })
@@ -170,7 +169,7 @@ impl Comparison {
         self.strata.iter().fold(0, |sum, stratum| sum.saturating_add(stratum.variation.count()))
     }
 
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &Steps {
         &self.steps
     }
 
@@ -180,8 +179,9 @@ impl Comparison {
         if level <= 0.0 {
             return Edges::BELOW;
         }
-        let index = self.steps.partition_point(|step| arm.share(step) < level);
-        self.steps.get(index).map_or(Edges::ABOVE, |step| Edges::of(step.lower, step.upper))
+        let index = self.steps.first(|index| self.steps.share(arm, index) >= level);
+        let edges = self.steps.grid().edges().get(index);
+        edges.map_or(Edges::ABOVE, |&(lower, upper)| Edges::of(lower, upper))
     }
 
     /// A single stratum compares whole ranks, as an order statistic does; sums of weighted shares carry
@@ -194,95 +194,8 @@ impl Comparison {
     }
 }
 
-/// Which side of a comparison is asked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Arm {
-    Control,
-    Variation,
-}
-
-impl Arm {
-    fn of(self, stratum: &Stratum) -> &Distribution {
-        match self {
-            Self::Control => &stratum.control,
-            Self::Variation => &stratum.variation,
-        }
-    }
-
-    fn share(self, step: &Step) -> f64 {
-        match self {
-            Self::Control => step.control,
-            Self::Variation => step.variation,
-        }
-    }
-}
-
-/// A bucket and the weighted shares of observations up to and including it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Step {
-    pub(crate) lower: u64,
-    pub(crate) upper: u64,
-    /// Of the control.
-    pub(crate) control: f64,
-    /// Of the variation.
-    pub(crate) variation: f64,
-    /// Of both arms together.
-    pub(crate) pooled: f64,
-}
-
-impl Span for Step {
-    fn span(&self) -> (u64, u64) {
-        (self.lower, self.upper)
-    }
-}
-
 /// `n_a n_b / (n_a + n_b)`, 0 for an empty arm.
 pub(crate) fn information(control: &Distribution, variation: &Distribution) -> f64 {
     let (a, b) = (control.count() as f64, variation.count() as f64);
     if a > 0.0 && b > 0.0 { a * b / (a + b) } else { 0.0 }
-}
-
-/// The weighted distribution functions of all strata, merged pairwise in a tree: linear in the buckets
-/// where strata share them.
-///
-/// Shares are added as cumulative counts over their total, so that one stratum has no rounding to speak of
-/// and many have that of the tree's depth.
-fn weighted_steps(strata: &[Stratum]) -> Result<Vec<Step>, Error> {
-    match strata {
-        [] => Ok(Vec::new()),
-        [one] => steps_of(one),
-        _ => {
-            let (left, right) = strata.split_at(strata.len() / 2);
-            let (left, right) = (weighted_steps(left)?, weighted_steps(right)?);
-            let mut merged = Vec::with_capacity(left.len().max(right.len()));
-            walk(&left, &right, |(lower, upper), a, b| {
-                merged.push(Step {
-                    lower,
-                    upper,
-                    control: a.control + b.control,
-                    variation: a.variation + b.variation,
-                    pooled: a.pooled + b.pooled,
-                });
-            })?;
-            Ok(merged)
-        }
-    }
-}
-
-fn steps_of(stratum: &Stratum) -> Result<Vec<Step>, Error> {
-    let Stratum { control, variation, weight } = stratum;
-    let (a, b) = (control.cells(), variation.cells());
-    let (n_a, n_b) = (control.count() as f64, variation.count() as f64);
-    let mut steps = Vec::with_capacity(a.len().max(b.len()));
-    walk(a, b, |(lower, upper), a, b| {
-        let (below_a, below_b) = (a.cumulative as f64, b.cumulative as f64);
-        steps.push(Step {
-            lower,
-            upper,
-            control: weight * (below_a / n_a),
-            variation: weight * (below_b / n_b),
-            pooled: weight * ((below_a + below_b) / (n_a + n_b)),
-        });
-    })?;
-    Ok(steps)
 }

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use crate::bucket::{Cell, walk};
+use crate::grid::{Column, combine};
 use crate::moments::Moments;
-use crate::{Bucket, Edges, Error, Quantile};
+use crate::{Bucket, Edges, Error, Grid, Quantile};
 
 /// How many observations a distribution may hold: 2^63 - 1, so that twice the number of pairs between two
 /// of them fits a `u128`.
@@ -29,9 +29,11 @@ pub(crate) const RANK_SLACK: f64 = 1e-9;
 /// assert_eq!(latencies.quantile(Quantile::P50), Some(104.5));
 /// # Ok::<(), latency_experiment_stats::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Distribution {
-    cells: Arc<Vec<Cell>>,
+    grid: Grid,
+    /// Observations up to and including each bucket of the grid.
+    cumulative: Arc<Vec<u64>>,
     at_infinity: u64,
     moments: Option<Moments>,
 }
@@ -42,24 +44,34 @@ impl Distribution {
     /// Fails on a bucket with reversed edges, on one that does not begin above the bucket before it, and
     /// on more than 2^63 - 1 observations.
     pub fn new(buckets: impl IntoIterator<Item = Bucket>) -> Result<Self, Error> {
-        let buckets = buckets.into_iter();
-        let mut cells = Vec::with_capacity(buckets.size_hint().0);
-        let mut cumulative: u64 = 0;
-        let mut previous_upper = None;
-        for (index, Bucket { lower, upper, count }) in buckets.enumerate() {
-            if lower > upper {
-                return Err(Error::ReversedBucket { index, lower, upper });
-            }
-            if let Some(previous_upper) = previous_upper.filter(|previous| lower <= *previous) {
-                return Err(Error::UnsortedBuckets { index, lower, previous_upper });
-            }
-            previous_upper = Some(upper);
-            if count > 0 {
-                cumulative = add_counts(cumulative, count)?;
-                cells.push(Cell { lower, upper, cumulative });
-            }
+        let buckets: Vec<Bucket> = buckets.into_iter().collect();
+        // Empty buckets are dropped, but must be in order too.
+        let grid = Grid::new(buckets.iter().map(|bucket| (bucket.lower, bucket.upper)))?;
+        let used = || buckets.iter().filter(|bucket| bucket.count > 0);
+        let counts: Vec<u64> = used().map(|bucket| bucket.count).collect();
+        if counts.len() == buckets.len() {
+            return Self::on(&grid, counts);
         }
-        Ok(Self { cells: Arc::new(cells), ..Self::default() })
+        Self::on(
+            &Grid::of_sorted(used().map(|bucket| (bucket.lower, bucket.upper)).collect()),
+            counts,
+        )
+    }
+
+    /// Builds a distribution from the count of each bucket of a grid, of which any may be 0.
+    ///
+    /// Fails unless there are as many counts as buckets, and on more than 2^63 - 1 observations.
+    pub fn on(grid: &Grid, counts: Vec<u64>) -> Result<Self, Error> {
+        if counts.len() != grid.edges().len() {
+            return Err(Error::GridMismatch { counts: counts.len(), buckets: grid.edges().len() });
+        }
+        let mut cumulative = counts;
+        let mut sum = 0;
+        for count in &mut cumulative {
+            sum = add_counts(sum, *count)?;
+            *count = sum;
+        }
+        Ok(Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..Self::default() })
     }
 
     /// Builds a distribution of exactly known values, given as (value, count) in ascending order.
@@ -110,7 +122,8 @@ impl Distribution {
                 moments = moments.zip(part.moments).and_then(|(all, one)| all.checked_add(one));
             }
         }
-        let merged = Self { cells: Arc::new(merge_cells(&parts)?), at_infinity: 0, moments };
+        let (grid, cumulative) = merge_cumulative(&parts)?;
+        let merged = Self { grid, cumulative: Arc::new(cumulative), at_infinity: 0, moments };
         // Parts without observations have no sums to keep.
         let moments = merged.moments.filter(|_| merged.finite_count() > 0);
         Self { moments, ..merged }.with_at_infinity(at_infinity)
@@ -132,29 +145,29 @@ impl Distribution {
     }
 
     /// The buckets with observations, in ascending order.
-    pub fn buckets(&self) -> impl ExactSizeIterator<Item = Bucket> + Clone + '_ {
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + Clone + '_ {
         let mut before = 0;
-        self.cells.iter().map(move |cell| {
-            let count = cell.cumulative - before;
-            before = cell.cumulative;
-            Bucket { lower: cell.lower, upper: cell.upper, count }
+        let cells = self.grid.edges().iter().zip(self.cumulative.iter());
+        cells.filter_map(move |(&(lower, upper), &cumulative)| {
+            let count = cumulative - before;
+            before = cumulative;
+            (count > 0).then_some(Bucket { lower, upper, count })
         })
     }
 
     /// Observations in buckets that end at or below `edge`; exact when `edge` is a bucket's upper edge.
     pub fn count_up_to(&self, edge: u64) -> u64 {
-        match self.cells.partition_point(|cell| cell.upper <= edge) {
-            0 => 0,
-            above => self.cells[above - 1].cumulative,
-        }
+        self.count_of_first(self.grid.edges().partition_point(|(_, upper)| *upper <= edge))
     }
 
     /// Observations in buckets that begin at or below `value`.
     pub(crate) fn count_from_below(&self, value: u64) -> u64 {
-        match self.cells.partition_point(|cell| cell.lower <= value) {
-            0 => 0,
-            above => self.cells[above - 1].cumulative,
-        }
+        self.count_of_first(self.grid.edges().partition_point(|(lower, _)| *lower <= value))
+    }
+
+    /// Observations in the first buckets of the grid.
+    pub(crate) fn count_of_first(&self, buckets: usize) -> u64 {
+        buckets.checked_sub(1).map_or(0, |last| self.cumulative[last])
     }
 
     /// Where the `rank`-th smallest observation lies, counting from 1.
@@ -164,8 +177,9 @@ impl Distribution {
         if rank == 0 || rank > self.count() {
             return None;
         }
-        let index = self.cells.partition_point(|cell| cell.cumulative < rank);
-        Some(self.cells.get(index).map_or(Edges::ABOVE, |cell| Edges::of(cell.lower, cell.upper)))
+        let index = self.cumulative.partition_point(|cumulative| *cumulative < rank);
+        let edges = self.grid.edges().get(index);
+        Some(edges.map_or(Edges::ABOVE, |&(lower, upper)| Edges::of(lower, upper)))
     }
 
     /// Where the quantile lies: the edges of the smallest value with at least `quantile` of the
@@ -188,12 +202,25 @@ impl Distribution {
         self.moments
     }
 
-    pub(crate) fn cells(&self) -> &[Cell] {
-        &self.cells
+    pub(crate) fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Observations up to and including each bucket of the grid.
+    pub(crate) fn cumulative(&self) -> Column<'_, u64> {
+        Column { grid: &self.grid, values: &self.cumulative }
     }
 
     pub(crate) fn finite_count(&self) -> u64 {
-        self.cells.last().map_or(0, |cell| cell.cumulative)
+        self.cumulative.last().copied().unwrap_or_default()
+    }
+}
+
+impl PartialEq for Distribution {
+    fn eq(&self, other: &Self) -> bool {
+        self.at_infinity == other.at_infinity
+            && self.moments == other.moments
+            && self.buckets().eq(other.buckets())
     }
 }
 
@@ -203,25 +230,27 @@ fn add_counts(a: u64, b: u64) -> Result<u64, Error> {
 
 /// Merges the buckets of `parts` pairwise, in a tree, so that the work is linear in the buckets where
 /// the parts share them.
-fn merge_cells(parts: &[&Distribution]) -> Result<Vec<Cell>, Error> {
+fn merge_cumulative(parts: &[&Distribution]) -> Result<(Grid, Vec<u64>), Error> {
     let (left, right) = match parts {
-        [] => return Ok(Vec::new()),
-        [one] => return Ok(one.cells.to_vec()),
-        [left, right] => return add_cells(&left.cells, &right.cells),
+        [] => return Ok((Grid::default(), Vec::new())),
+        [one] => return Ok((one.grid.clone(), one.cumulative.to_vec())),
+        [left, right] => return add_cumulative(left.cumulative(), right.cumulative()),
         _ => parts.split_at(parts.len() / 2),
     };
-    add_cells(&merge_cells(left)?, &merge_cells(right)?)
+    let (left, right) = (merge_cumulative(left)?, merge_cumulative(right)?);
+    add_cumulative(
+        Column { grid: &left.0, values: &left.1 },
+        Column { grid: &right.0, values: &right.1 },
+    )
 }
 
-fn add_cells(left: &[Cell], right: &[Cell]) -> Result<Vec<Cell>, Error> {
-    let total = |cells: &[Cell]| cells.last().map_or(0, |cell| cell.cumulative);
+fn add_cumulative(
+    left: Column<'_, u64>,
+    right: Column<'_, u64>,
+) -> Result<(Grid, Vec<u64>), Error> {
+    let total = |column: Column<'_, u64>| column.values.last().copied().unwrap_or_default();
     add_counts(total(left), total(right))?;
-    // Where the buckets are shared there are no more than these.
-    let mut merged = Vec::with_capacity(left.len().max(right.len()));
-    walk(left, right, |(lower, upper), left, right| {
-        merged.push(Cell { lower, upper, cumulative: left.cumulative + right.cumulative });
-    })?;
-    Ok(merged)
+    combine(left, right, |left, right| left + right)
 }
 
 #[cfg(test)]

@@ -77,6 +77,13 @@ pub enum Error {
         /// How many came with them.
         other: usize,
     },
+    /// A distribution had not one count for each bucket of its grid.
+    GridMismatch {
+        /// How many counts were given.
+        counts: usize,
+        /// How many buckets the grid has.
+        buckets: usize,
+    },
     /// An allocation named a different number of counts and weights.
     LengthMismatch {
         /// How many counts were given.
@@ -123,6 +130,12 @@ impl fmt::Display for Error {
             ),
             Self::InvalidWeight { index, value } => {
                 write!(f, "weight {index} is {value}: weights are finite and not negative")
+            }
+            Self::GridMismatch { counts, buckets } => {
+                write!(
+                    f,
+                    "{counts} counts came with a grid of {buckets} buckets: one count for each"
+                )
             }
             Self::NoWeight => write!(f, "all weights are zero: at least one must be positive"),
             Self::LengthMismatch { counts, weights } => {

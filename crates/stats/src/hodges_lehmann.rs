@@ -1,5 +1,4 @@
 use crate::averages::log_midpoint;
-use crate::bucket::Cell;
 use crate::special::{increasing_root, quantile as normal_quantile};
 use crate::{Alpha, Comparison, Distribution, Edges, Estimate};
 
@@ -77,9 +76,11 @@ struct Arm {
 impl Arm {
     fn new(arm: &Distribution, value: fn(Edges) -> f64) -> Self {
         let values = arm
-            .cells()
-            .iter()
-            .map(|cell: &Cell| (value(Edges::of(cell.lower, cell.upper)), cell.cumulative))
+            .buckets()
+            .scan(0, |cumulative, bucket| {
+                *cumulative += bucket.count;
+                Some((value(Edges::of(bucket.lower, bucket.upper)), *cumulative))
+            })
             .take_while(|(value, _)| value.is_finite())
             .collect();
         Self { values, count: arm.count() }

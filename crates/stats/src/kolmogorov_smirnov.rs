@@ -1,4 +1,4 @@
-use crate::bucket::walk;
+use crate::grid::walk;
 use crate::{Comparison, Distribution};
 
 /// The largest vertical distance between the two distribution functions, for display only.
@@ -33,8 +33,8 @@ fn distance(a: &Distribution, b: &Distribution) -> f64 {
     let (n, m) = (a.count() as f64, b.count() as f64);
     let mut most = 0.0;
     // Buckets of one comparison never overlap, so that the walk cannot fail.
-    let _ = walk(a.cells(), b.cells(), |_, a, b| {
-        let difference = b.cumulative as f64 / m - a.cumulative as f64 / n;
+    let _ = walk(a.cumulative(), b.cumulative(), |_, a, b| {
+        let difference = b as f64 / m - a as f64 / n;
         most = f64::max(most, difference.abs());
     });
     most

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use crate::evidence::average_log_e;
 use crate::{Error, Share};
 
@@ -107,33 +109,85 @@ impl BaseRate {
 /// assert!(log_e.exp() > 1_000.0);
 /// ```
 pub fn label_log_e(epochs: &[LabelCounts], base_rate: BaseRate, alternative: Alternative) -> f64 {
-    let signs = alternative.signs();
-    let base = base_rate.log_odds();
-    average_log_e(signs.iter().flat_map(|sign| {
-        EFFECTS.map(|size| {
-            let effect = sign * size;
-            (1.0, epochs.iter().map(|epoch| log_ratio(epoch, base, effect)).sum())
-        })
-    }))
+    LabelTest::new([], base_rate, alternative).log_e(epochs)
 }
 
-/// Log likelihood ratio of one epoch at one effect size.
-fn log_ratio(counts: &LabelCounts, base: f64, effect: f64) -> f64 {
-    let LabelRatios { bad, ok } = LabelRatios::new(counts.share, base, effect);
-    // Zero requests must give zero even where a logarithm is large.
-    counts.bad_variation as f64 * bad.1
-        + counts.bad_control as f64 * bad.0
-        + counts.ok_variation as f64 * ok.1
-        + counts.ok_control as f64 * ok.0
+/// [`label_log_e`] with its logarithms taken once, for many counts under the same few shares.
+///
+/// ```
+/// use latency_experiment_stats::{Alternative, BaseRate, LabelCounts, LabelTest, Share, label_log_e};
+///
+/// let test = LabelTest::new([Share::HALF], BaseRate::P95, Alternative::TwoSided);
+/// let counts = LabelCounts {
+///     share: Share::HALF,
+///     bad_control: 50, bad_variation: 40, ok_control: 950, ok_variation: 960,
+/// };
+/// assert_eq!(test.log_e(&[counts]), label_log_e(&[counts], BaseRate::P95, Alternative::TwoSided));
+/// ```
+#[derive(Debug, Clone)]
+pub struct LabelTest {
+    base: f64,
+    alternative: Alternative,
+    known: Vec<(Share, Vec<LabelRatios>)>,
+}
+
+impl LabelTest {
+    /// A test whose logarithms are known at these shares; other shares cost what they cost in
+    /// [`label_log_e`].
+    pub fn new(
+        shares: impl IntoIterator<Item = Share>,
+        base_rate: BaseRate,
+        alternative: Alternative,
+    ) -> Self {
+        let mut test = Self { base: base_rate.log_odds(), alternative, known: Vec::new() };
+        for share in shares {
+            if test.known.iter().all(|(known, _)| *known != share) {
+                let ratios = test.ratios(share);
+                test.known.push((share, ratios));
+            }
+        }
+        test
+    }
+
+    /// ln E, as [`label_log_e`] has it.
+    pub fn log_e(&self, epochs: &[LabelCounts]) -> f64 {
+        let mut sums = [0.0; 2 * EFFECTS.len()];
+        let effects = self.alternative.signs().len() * EFFECTS.len();
+        for counts in epochs {
+            let known = self.known.iter().find(|(share, _)| *share == counts.share);
+            let ratios = known
+                .map_or_else(|| Cow::Owned(self.ratios(counts.share)), |(_, known)| known.into());
+            for (sum, ratios) in sums.iter_mut().zip(&*ratios) {
+                *sum += ratios.log_ratio(counts);
+            }
+        }
+        average_log_e(sums[..effects].iter().map(|log_e| (1.0, *log_e)))
+    }
+
+    fn ratios(&self, share: Share) -> Vec<LabelRatios> {
+        let signs = self.alternative.signs().iter();
+        let effects = signs.flat_map(|sign| EFFECTS.map(|size| sign * size));
+        effects.map(|effect| LabelRatios::new(share, self.base, effect)).collect()
+    }
 }
 
 /// What one request adds to the log likelihood ratio, by outcome; pairs are for the control and the variation.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct LabelRatios {
     pub(crate) bad: (f64, f64),
     pub(crate) ok: (f64, f64),
 }
 
 impl LabelRatios {
+    /// Log likelihood ratio of one epoch.
+    fn log_ratio(&self, counts: &LabelCounts) -> f64 {
+        // Zero requests must give zero even where a logarithm is large.
+        counts.bad_variation as f64 * self.bad.1
+            + counts.bad_control as f64 * self.bad.0
+            + counts.ok_variation as f64 * self.ok.1
+            + counts.ok_control as f64 * self.ok.0
+    }
+
     /// At base log odds `base` and an effect on the log odds.
     pub(crate) fn new(share: Share, base: f64, effect: f64) -> Self {
         let share = share.get();

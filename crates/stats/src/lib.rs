@@ -117,6 +117,7 @@ mod e_bh;
 mod error;
 mod estimate;
 mod evidence;
+mod grid;
 mod hodges_lehmann;
 mod interference;
 mod kolmogorov_smirnov;
@@ -139,6 +140,7 @@ mod rate_ratio;
 mod rounds;
 mod special;
 mod srm;
+mod steps;
 mod strict_test;
 mod switchback;
 mod threshold;
@@ -160,10 +162,11 @@ pub use self::{
     error::Error,
     estimate::Estimate,
     evidence::{Evidence, average_log_e, p_value_of_log_e},
+    grid::Grid,
     hodges_lehmann::{HodgesLehmann, hodges_lehmann},
     interference::{ControlEpoch, Interference, interference},
     kolmogorov_smirnov::ks_distance,
-    label::{Alternative, BaseRate, LabelCounts, label_log_e},
+    label::{Alternative, BaseRate, LabelCounts, LabelTest, label_log_e},
     label_planning::{LabelDesign, label_requirement},
     level::{Alpha, Power, Quantile, Share},
     mann_whitney::{MannWhitney, mann_whitney},
@@ -174,7 +177,7 @@ pub use self::{
     planning::{Design, Requirement, best_requirement, requests_per_arm_for_rates, requirement},
     proportion::{newcombe, wilson},
     quantile_bounds::{quantile_confidence_interval, quantile_confidence_sequence},
-    quantile_effect::{QuantileEffect, quantile_effect},
+    quantile_effect::{QuantileEffect, quantile_effect, quantile_effects},
     random_groups::{
         GroupCounts, GroupedStratum, StickyEpoch, StickySrm, jackknife_variance, random_groups,
         sticky_srm,

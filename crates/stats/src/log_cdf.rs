@@ -1,5 +1,4 @@
 use crate::Distribution;
-use crate::bucket::Cell;
 
 /// A distribution function that is continuous in the logarithm of the value: linear inside each bucket.
 ///
@@ -7,34 +6,36 @@ use crate::bucket::Cell;
 /// value has a width.
 #[derive(Clone, Copy)]
 pub(crate) struct LogCdf<'a> {
-    cells: &'a [Cell],
+    edges: &'a [(u64, u64)],
+    cumulative: &'a [u64],
     total: f64,
 }
 
 impl<'a> LogCdf<'a> {
     /// `distribution` must not be empty.
     pub(crate) fn new(distribution: &'a Distribution) -> Self {
-        Self { cells: distribution.cells(), total: distribution.count() as f64 }
+        let (edges, cumulative) = (distribution.grid().edges(), distribution.cumulative().values);
+        Self { edges, cumulative, total: distribution.count() as f64 }
     }
 
     fn from(&self, index: usize) -> f64 {
-        (self.cells[index].lower as f64 - 0.5).max(0.25)
+        (self.edges[index].0 as f64 - 0.5).max(0.25)
     }
 
     fn to(&self, index: usize) -> f64 {
-        self.cells[index].upper as f64 + 0.5
+        self.edges[index].1 as f64 + 0.5
     }
 
     /// Share of observations up to the end of bucket `index`, or before the first for `None`.
     fn share_up_to(&self, index: Option<usize>) -> f64 {
-        index.map_or(0.0, |index| self.cells[index].cumulative as f64 / self.total)
+        index.map_or(0.0, |index| self.cumulative[index] as f64 / self.total)
     }
 
     /// Share of observations at or below `value`, which lies in bucket `index` or between it and the one
     /// before; an index beyond the last bucket stands for everything behind it.
     fn share_in(&self, index: usize, value: f64) -> f64 {
         let before = self.share_up_to(index.checked_sub(1));
-        if index == self.cells.len() || value <= self.from(index) {
+        if index == self.edges.len() || value <= self.from(index) {
             return before;
         }
         let after = self.share_up_to(Some(index));
@@ -53,7 +54,7 @@ impl<'a> LogCdf<'a> {
             return first;
         }
         let last = ends_by as u64;
-        first + self.cells[first..end].partition_point(|cell| cell.upper <= last)
+        first + self.edges[first..end].partition_point(|edges| edges.1 <= last)
     }
 }
 
@@ -83,7 +84,7 @@ impl LogCdf<'_> {
             UpTo::Share(share) => share,
             // Behind the last bucket nothing is added.
             UpTo::Bucket(index) => {
-                self.share_up_to(self.cells.len().checked_sub(1).map(|last| index.min(last)))
+                self.share_up_to(self.edges.len().checked_sub(1).map(|last| index.min(last)))
             }
         }
     }
@@ -116,7 +117,7 @@ pub(crate) fn shares_at(
     ratio: f64,
     target: f64,
 ) -> (f64, f64) {
-    let all = |cdf: LogCdf<'_>| UpTo::Share(cdf.share_up_to(cdf.cells.len().checked_sub(1)));
+    let all = |cdf: LogCdf<'_>| UpTo::Share(cdf.share_up_to(cdf.edges.len().checked_sub(1)));
     let mut low = Point { value: 0.0, a: UpTo::Share(0.0), b: UpTo::Share(0.0) };
     let mut high = Point { value: f64::INFINITY, a: all(a), b: all(b) };
     let shares =
@@ -139,8 +140,8 @@ pub(crate) fn shares_at(
     };
 
     // The first bucket of a whose end reaches the target, and the buckets of b that can lie beside it.
-    let (mut first, mut end) = (0, a.cells.len());
-    let mut beside = (0, b.cells.len());
+    let (mut first, mut end) = (0, a.edges.len());
+    let mut beside = (0, b.edges.len());
     while first < end {
         let middle = first + (end - first) / 2;
         let value = a.to(middle);
@@ -152,7 +153,7 @@ pub(crate) fn shares_at(
         }
     }
     let in_a = first;
-    if in_a < a.cells.len() {
+    if in_a < a.edges.len() {
         let value = a.from(in_a);
         let (_, b) = b.locate(beside, value * ratio);
         narrow(Point { value, a: UpTo::Share(a.share_up_to(in_a.checked_sub(1))), b });
@@ -170,7 +171,7 @@ pub(crate) fn shares_at(
             first = middle + 1;
         }
     }
-    if first < b.cells.len() {
+    if first < b.edges.len() {
         let (before, after) = (b.share_up_to(first.checked_sub(1)), b.share_up_to(Some(first)));
         narrow(Point { value: b.from(first) / ratio, a: in_a, b: UpTo::Share(before) });
         narrow(Point { value: b.to(first) / ratio, a: in_a, b: UpTo::Share(after) });

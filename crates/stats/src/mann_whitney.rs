@@ -1,4 +1,4 @@
-use crate::bucket::walk;
+use crate::grid::walk;
 use crate::special::{ln_two_sided, two_sided, upper_tail};
 use crate::{Alternative, Comparison, Distribution};
 
@@ -121,44 +121,87 @@ struct Ranks {
     tie_sum: Option<u128>,
 }
 
+/// Up to how many requests of both arms sums of cubes fit 128 bits, whatever the ties.
+const CUBES_FIT: u128 = 1 << 42;
+
 impl Ranks {
     /// `None` when the buckets do not pair up, which a comparison rules out.
     fn of(control: &Distribution, variation: &Distribution) -> Option<Self> {
         let all = u128::from(control.count()) + u128::from(variation.count());
-        let mut ranks = Self {
-            twice_u: 0,
-            pairs: u128::from(control.count()) * u128::from(variation.count()),
-            requests: all as f64,
-            untied: 0.0,
-            tie_sum: Some(0),
-        };
+        let mut twice_u = 0;
+        let mut cubes = Cubes::new(all);
         let (mut below_a, mut below_b) = (0, 0);
-        walk(control.cells(), variation.cells(), |_, a, b| {
-            ranks.add_tie(below_a, a.cumulative - below_a, b.cumulative - below_b);
-            (below_a, below_b) = (a.cumulative, b.cumulative);
+        // A group of `a` and `b` equal observations above `below_a` of the control.
+        let mut add_tie = |below_a: u64, a: u64, b: u64| {
+            // An arm holds less than 2^63, so that neither sum overflows.
+            twice_u += u128::from(b) * u128::from(2 * below_a + a);
+            cubes.add(a + b);
+        };
+        walk(control.cumulative(), variation.cumulative(), |_, a, b| {
+            let tie = (a - below_a, b - below_b);
+            if tie != (0, 0) {
+                add_tie(below_a, tie.0, tie.1);
+                (below_a, below_b) = (a, b);
+            }
         })
         .ok()?;
-        ranks.add_tie(below_a, control.at_infinity(), variation.at_infinity());
-        Some(ranks)
+        add_tie(below_a, control.at_infinity(), variation.at_infinity());
+        let (untied, tie_sum) = cubes.finish();
+        Some(Self {
+            twice_u,
+            pairs: u128::from(control.count()) * u128::from(variation.count()),
+            requests: all as f64,
+            untied,
+            tie_sum,
+        })
+    }
+}
+
+/// Sums of the cubes of tied groups: in integers alone where those fit, else also in floats.
+enum Cubes {
+    Exact { all: u128, tie_sum: u128 },
+    Large { all: f64, untied: f64, tie_sum: Option<u128> },
+}
+
+impl Cubes {
+    fn new(all: u128) -> Self {
+        if all < CUBES_FIT {
+            Self::Exact { all, tie_sum: 0 }
+        } else {
+            Self::Large { all: all as f64, untied: 0.0, tie_sum: Some(0) }
+        }
     }
 
-    /// Adds a group of `a` and `b` equal observations above `below_a` of the control.
-    fn add_tie(&mut self, below_a: u64, a: u64, b: u64) {
-        // An arm holds less than 2^63, so that neither sum overflows.
-        self.twice_u += u128::from(b) * u128::from(2 * below_a + a);
-        let size = a + b;
-        let size_f64 = size as f64;
-        self.untied += size_f64 * (self.requests - size_f64) * (self.requests + size_f64);
-        // Nearly all ties are small enough for one register.
-        let cubed = if size < 1 << 21 {
-            Some(u128::from(size * size * size))
-        } else {
-            u128::from(size).checked_pow(3)
-        };
-        self.tie_sum = self
-            .tie_sum
-            .zip(cubed)
-            .and_then(|(sum, cubed)| sum.checked_add(cubed - u128::from(size)));
+    fn add(&mut self, size: u64) {
+        match self {
+            Self::Exact { tie_sum, .. } => {
+                // Nearly all ties are small enough for one register.
+                let cubed = if size < 1 << 21 {
+                    u128::from(size * size * size)
+                } else {
+                    u128::from(size) * u128::from(size) * u128::from(size)
+                };
+                *tie_sum += cubed - u128::from(size);
+            }
+            Self::Large { all, untied, tie_sum } => {
+                let size_f64 = size as f64;
+                *untied += size_f64 * (*all - size_f64) * (*all + size_f64);
+                let cubed = u128::from(size).checked_pow(3);
+                *tie_sum = tie_sum
+                    .zip(cubed)
+                    .and_then(|(sum, cubed)| sum.checked_add(cubed - u128::from(size)));
+            }
+        }
+    }
+
+    /// N^3 - N - sum (t^3 - t) without cancellation, and the sum.
+    fn finish(self) -> (f64, Option<u128>) {
+        match self {
+            Self::Exact { all, tie_sum } => {
+                ((all * all * all - all - tie_sum) as f64, Some(tie_sum))
+            }
+            Self::Large { untied, tie_sum, .. } => (untied, tie_sum),
+        }
     }
 }
 

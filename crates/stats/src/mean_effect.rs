@@ -112,20 +112,18 @@ pub fn geometric_mean_effect(
         information: comparison.information(),
     };
     let strata = comparison.strata();
-    let logs: Option<(f64, f64)> = strata.iter().try_fold((0.0, 0.0), |(a, b), stratum| {
-        Some((
-            a + stratum.weight * stratum.control.log_mean()?,
-            b + stratum.weight * stratum.variation.log_mean()?,
-        ))
-    });
-    let Some((control, variation)) = logs.filter(|_| !strata.is_empty()) else {
+    let arms: Option<Vec<[Moments; 2]>> = strata
+        .iter()
+        .map(|s| Some([Moments::of_logs(&s.control)?, Moments::of_logs(&s.variation)?]))
+        .collect();
+    let Some(arms) = arms.filter(|arms| !arms.is_empty()) else {
         return unknown;
     };
-    let larger = larger_spreads(
-        strata
-            .iter()
-            .map(|stratum| [&stratum.control, &stratum.variation].map(Distribution::log_variance)),
-    );
+    let weighted = |arm: usize| -> f64 {
+        strata.iter().zip(&arms).map(|(stratum, logs)| stratum.weight * logs[arm].mean).sum()
+    };
+    let (control, variation) = (weighted(0), weighted(1));
+    let larger = larger_spreads(arms.iter().map(|arms| arms.map(|logs| logs.variance)));
     let variance = larger.map(|larger| -> f64 {
         let terms = strata.iter().zip(larger);
         let noise = |stratum: &Stratum| {
@@ -149,6 +147,11 @@ struct Moments {
 impl Moments {
     fn of(arm: &Distribution) -> Option<Self> {
         let (mean, variance) = arm.mean_and_variance()?;
+        Some(Self { mean, variance })
+    }
+
+    fn of_logs(arm: &Distribution) -> Option<Self> {
+        let (mean, variance) = arm.log_mean_and_variance()?;
         Some(Self { mean, variance })
     }
 

@@ -39,41 +39,35 @@ impl Moments {
         })
     }
 
-    /// Whether the sums lie between what the bucket edges allow.
+    /// Whether the sums lie between what the bucket edges allow, but for rounding.
     pub(crate) fn agree_with(self, buckets: impl Iterator<Item = Bucket>) -> bool {
+        const ROUNDING: f64 = 1e-9;
         let (mut lower, mut upper) = (Bound::default(), Bound::default());
         for bucket in buckets {
             lower.add(bucket.lower, bucket.count);
             upper.add(bucket.upper, bucket.count);
         }
-        lower.sum <= self.sum
-            && self.sum <= upper.sum
-            && lower.sum_sq.is_some_and(|lower| lower <= self.sum_sq)
-            && upper.sum_sq.is_none_or(|upper| self.sum_sq <= upper)
+        let within = |low: f64, sum: u128, high: f64| {
+            let sum = sum as f64;
+            low * (1.0 - ROUNDING) <= sum && sum <= high * (1.0 + ROUNDING)
+        };
+        within(lower.sum, self.sum, upper.sum) && within(lower.sum_sq, self.sum_sq, upper.sum_sq)
     }
 }
 
 /// The sums if every value were at one edge of its bucket.
+#[derive(Default)]
 struct Bound {
-    sum: u128,
-    /// `None` beyond 128 bits.
-    sum_sq: Option<u128>,
-}
-
-impl Default for Bound {
-    fn default() -> Self {
-        Self { sum: 0, sum_sq: Some(0) }
-    }
+    sum: f64,
+    sum_sq: f64,
 }
 
 impl Bound {
     fn add(&mut self, edge: u64, count: u64) {
-        // Below 2^63 counts of 64-bit values fit; of their squares only those of small values surely do.
-        self.sum += u128::from(edge) * u128::from(count);
-        let squares = match u32::try_from(edge) {
-            Ok(_) => Some(u128::from(edge * edge) * u128::from(count)),
-            Err(_) => u128::from(edge).pow(2).checked_mul(u128::from(count)),
-        };
-        self.sum_sq = self.sum_sq.zip(squares).and_then(|(sum, one)| sum.checked_add(one));
+        // A distribution holds less than 2^63, and signed integers become floats in one instruction.
+        let (edge, count) = (edge as f64, count.cast_signed() as f64);
+        let product = edge * count;
+        self.sum += product;
+        self.sum_sq += product * edge;
     }
 }

@@ -1,5 +1,6 @@
-use crate::comparison::{Arm, LEVEL_SLACK};
-use crate::{Alpha, Boundary, Comparison, Edges, Estimate, Evidence, Quantile};
+use crate::comparison::LEVEL_SLACK;
+use crate::steps::Arm;
+use crate::{Alpha, Boundary, Comparison, Distribution, Edges, Estimate, Evidence, Quantile};
 
 /// How a quantile of the variation differs from that of the control.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,36 +78,68 @@ pub fn quantile_effect(
     boundary: Boundary,
     alpha: Alpha,
 ) -> QuantileEffect {
-    let information = comparison.information();
-    let unknown = QuantileEffect {
+    let [effect] = quantile_effects(comparison, quantile, boundary, [alpha]);
+    effect
+}
+
+/// [`quantile_effect`] at several levels, for little more than the cost of one.
+pub fn quantile_effects<const LEVELS: usize>(
+    comparison: &Comparison,
+    quantile: Quantile,
+    boundary: Boundary,
+    alphas: [Alpha; LEVELS],
+) -> [QuantileEffect; LEVELS] {
+    let p = quantile.get();
+    if comparison.strata().is_empty() {
+        return alphas.map(|alpha| unknown(comparison, quantile, boundary, alpha));
+    }
+    let control = comparison.first_reaching(Arm::Control, p).midpoint();
+    let variation = comparison.first_reaching(Arm::Variation, p).midpoint();
+    let score = score(comparison, p);
+    alphas.map(|alpha| {
+        let unknown = unknown(comparison, quantile, boundary, alpha);
+        let point = QuantileEffect {
+            control: Some(control),
+            variation: Some(variation),
+            difference: Estimate { point: number(variation - control), ..unknown.difference },
+            ratio: Estimate { point: number(variation / control), ..unknown.ratio },
+            ..unknown
+        };
+        with_intervals(point, comparison, boundary, &score)
+    })
+}
+
+fn unknown(
+    comparison: &Comparison,
+    quantile: Quantile,
+    boundary: Boundary,
+    alpha: Alpha,
+) -> QuantileEffect {
+    QuantileEffect {
         quantile,
         control: None,
         variation: None,
         difference: Estimate::unknown_difference(alpha),
         ratio: Estimate::unknown_ratio(alpha),
         evidence: boundary.no_evidence(),
-        information,
-    };
-    if comparison.strata().is_empty() {
-        return unknown;
+        information: comparison.information(),
     }
-    let p = quantile.get();
-    let control = comparison.first_reaching(Arm::Control, p).midpoint();
-    let variation = comparison.first_reaching(Arm::Variation, p).midpoint();
-    let point = QuantileEffect {
-        control: Some(control),
-        variation: Some(variation),
-        difference: Estimate { point: number(variation - control), ..unknown.difference },
-        ratio: Estimate { point: number(variation / control), ..unknown.ratio },
-        ..unknown
-    };
+}
 
-    let score = score(comparison, p);
+/// Adds intervals and evidence to the points.
+fn with_intervals(
+    point: QuantileEffect,
+    comparison: &Comparison,
+    boundary: Boundary,
+    score: &Score,
+) -> QuantileEffect {
     let variance = score.control_variance + score.variation_variance;
     // Strata that the quantile separates perfectly leave nothing random to judge by.
     if variance <= 0.0 {
         return point;
     }
+    let (p, alpha, information) =
+        (point.quantile.get(), point.ratio.alpha, comparison.information());
     let deviation = variance.sqrt();
     let radius = boundary.radius(information, alpha) / deviation;
     let read = |arm, variance: f64| {
@@ -143,13 +176,12 @@ fn score(comparison: &Comparison, p: f64) -> Score {
     let strata = comparison.strata();
     let deff = comparison.design_effect();
     let steps = comparison.steps();
-    let index = steps.partition_point(|step| step.pooled < p - LEVEL_SLACK);
-    let previous = index.checked_sub(1).map(|index| &steps[index]);
+    let index = steps.first(|index| steps.pooled(index) >= p - LEVEL_SLACK);
     // Behind the last bucket come the observations at infinity, up to which everything counts.
-    let step = steps.get(index);
-    let (before, here) = (previous.map(|step| step.upper), step.map(|step| step.upper));
-    let share_before = previous.map_or(0.0, |step| step.pooled);
-    let share_here = step.map_or(1.0, |step| step.pooled);
+    let edge = |index: usize| steps.grid().edges().get(index).map(|edges| edges.1);
+    let (before, here) = (index.checked_sub(1).and_then(edge), edge(index));
+    let share_before = index.checked_sub(1).map_or(0.0, |before| steps.pooled(before));
+    let share_here = here.map_or(1.0, |_| steps.pooled(index));
     let inside = if share_here > share_before {
         ((p - share_before) / (share_here - share_before)).clamp(0.0, 1.0)
     } else {
@@ -160,13 +192,16 @@ fn score(comparison: &Comparison, p: f64) -> Score {
     for stratum in strata {
         let (a, b) = (&stratum.control, &stratum.variation);
         let (n_a, n_b) = (a.count() as f64, b.count() as f64);
-        let interpolate = |up_to: &dyn Fn(u64) -> u64, all: f64| {
-            let low = before.map_or(0.0, |edge| up_to(edge) as f64);
-            let high = here.map_or(all, |edge| up_to(edge) as f64);
-            (1.0 - inside) * low + inside * high
+        let interpolate = |arm: &Distribution, all: f64| {
+            let (low, high) = if arm.grid().is(steps.grid()) {
+                let high = here.map(|_| arm.count_of_first(index + 1));
+                (Some(arm.count_of_first(index)), high)
+            } else {
+                (before.map(|edge| arm.count_up_to(edge)), here.map(|edge| arm.count_up_to(edge)))
+            };
+            (1.0 - inside) * low.unwrap_or(0) as f64 + inside * high.map_or(all, |high| high as f64)
         };
-        let below_a = interpolate(&|edge| a.count_up_to(edge), n_a);
-        let below_b = interpolate(&|edge| b.count_up_to(edge), n_b);
+        let (below_a, below_b) = (interpolate(a, n_a), interpolate(b, n_b));
         let pooled = ((below_a + below_b) / (n_a + n_b)).clamp(0.0, 1.0);
         let spread = deff * stratum.weight * stratum.weight * pooled * (1.0 - pooled);
         score.difference += stratum.weight * (below_a / n_a - below_b / n_b);
@@ -205,7 +240,7 @@ fn number(value: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Distribution, Stratum, mann_whitney, mean_effect};
+    use crate::{Stratum, mann_whitney, mean_effect};
 
     fn arm(points: &[(u64, u64)]) -> Distribution {
         Distribution::from_points(points.iter().copied()).unwrap()

@@ -1,7 +1,8 @@
+use crate::beta_binomial::bernoulli_bounds;
 use crate::evidence::average_log_e;
 use crate::label::EFFECTS;
 use crate::special::increasing_root;
-use crate::{Alpha, Alternative, Error, Estimate, Share, bernoulli_confidence_sequence};
+use crate::{Alpha, Alternative, Error, Estimate, Share};
 
 /// Log ratios around the hypothesis, both signs, over which the interval of several epochs averages.
 const STEPS: [f64; 9] = [0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
@@ -69,7 +70,7 @@ pub fn rate_ratio(epochs: &[EventCounts], tuned_for: f64, alpha: Alpha) -> Resul
         return one_epoch(one, tuned_for, alpha);
     }
     // Refuses the same inputs whatever the data.
-    bernoulli_confidence_sequence(0, 0, tuned_for, alpha)?;
+    bernoulli_bounds(0, 0, tuned_for, alpha)?;
     Ok(several_epochs(&used, alpha))
 }
 
@@ -115,16 +116,15 @@ pub fn rate_ratio_log_e(
 fn one_epoch(epoch: EventCounts, tuned_for: f64, alpha: Alpha) -> Result<Estimate, Error> {
     let (control, variation) = (epoch.control as f64, epoch.variation as f64);
     let events = epoch.control.saturating_add(epoch.variation);
-    let (lower, upper) = bernoulli_confidence_sequence(epoch.variation, events, tuned_for, alpha)?;
+    let (of_variation, of_control) = bernoulli_bounds(epoch.variation, events, tuned_for, alpha)?;
     let odds = (1.0 - epoch.share.get()) / epoch.share.get();
-    // A probability of 1 is an infinite ratio.
-    let ratio = |probability: f64| odds * (probability / (1.0 - probability));
     let point = odds * (variation / control);
     Ok(Estimate {
         point: Some(point),
         // Rounding must not push an end across the point.
-        lower: ratio(lower).min(point),
-        upper: ratio(upper).max(point),
+        lower: (odds * (of_variation / (1.0 - of_variation))).min(point),
+        // A probability of 1 is an infinite ratio.
+        upper: (odds * ((1.0 - of_control) / of_control)).max(point),
         alpha,
     })
 }

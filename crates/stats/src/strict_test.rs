@@ -1,5 +1,5 @@
-use crate::bucket::walk;
 use crate::evidence::p_value_of_log_e;
+use crate::grid::walk;
 use crate::{Alpha, BetaBinomial, Comparison, Distribution, Error, Quantile};
 
 /// The strict two-arm test of one quantile.
@@ -87,8 +87,8 @@ fn stratum_log_e(
         (before_a, before_b) = (up_to_a, up_to_b);
     };
     // Buckets of one comparison never overlap, so that the walk cannot fail.
-    let _ = walk(control.cells(), variation.cells(), |_, a, b| {
-        try_value(a.cumulative, b.cumulative);
+    let _ = walk(control.cumulative(), variation.cumulative(), |_, a, b| {
+        try_value(a, b);
     });
     try_value(control.count(), variation.count());
     least

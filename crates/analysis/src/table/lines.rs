@@ -1,7 +1,7 @@
 //! One row of the table: the figures of a comparison, one per line.
 
 use crate::comparison::{Comparison, Interval, MeanComparison, QuantileComparison, Roles};
-use crate::words::{count, duration, percent, quantile, signed_percent};
+use crate::words::{count, duration, percent, quantile, signed_percent, telling};
 
 /// Width of the routes when the figures have their usual one.
 const TITLE_WIDTH: usize = 24;
@@ -94,8 +94,8 @@ fn break_route(route: &str) -> String {
 
 /// `-75.0 to -73.2 %`.
 fn interval(lift: Interval) -> String {
-    let lower = lift.lower.filter(|lower| *lower > -1.0);
-    match (lower, lift.upper) {
+    let Interval { lower, upper, .. } = telling(lift);
+    match (lower, upper) {
         (None, None) => "-".to_owned(),
         (Some(lower), None) => format!("above {}", signed_percent(lower)),
         (None, Some(upper)) => format!("below {}", signed_percent(upper)),

@@ -5,7 +5,6 @@ use latency_experiment_record::Outcome;
 use super::answer::{self, Answer};
 use super::{BodilessMethod, End, InFlight, OwnScope, Running};
 use crate::route_table::DURATION;
-use crate::size;
 
 /// A request whose head is out and whose body is on its way. Dropped before its end, it is recorded
 /// as aborted.
@@ -29,11 +28,17 @@ impl BodyInFlight {
             request.end_early(Outcome::Failed);
             return None;
         };
-        request.tell(response);
+        if !request.core().plain {
+            request.tell(response.headers_mut());
+        }
         let body = Self {
             latency_ns: request.elapsed_ns(),
             answer: request.answer(response.status(), response.headers()),
-            declared: size::size_of(response, request.method == BodilessMethod::Head),
+            declared: request.size(
+                response.status(),
+                response.headers(),
+                response.body().size_hint().exact(),
+            ),
             counted: 0,
             request,
         };

@@ -27,7 +27,8 @@ use crate::arms::Arms;
 use crate::core::Core;
 use crate::filing::Filed;
 use crate::head::RequestHead;
-use crate::request_id::{random_words, to_digits};
+use crate::hex;
+use crate::request_id::random_words;
 use crate::route::FoundRoute;
 use crate::route_table::{self, Route};
 use crate::scope::{self, More, Scope};
@@ -71,12 +72,13 @@ impl InFlight {
         }
     }
 
-    #[inline]
+    /// Not inlined: one copy of it for all services, in which everything else is inlined.
+    #[inline(never)]
     fn start_plain(core: &'static Core, started: u64, head: RequestHead<'_>) -> Self {
         let revision = core.revisions.current();
         let found = core.route(&revision.tables.routes, head);
         let id = random_words();
-        let text = to_digits(id);
+        let text = hex::digits(id);
         let arms = core.assign_and_start(revision, found.route, &text, head.headers);
         Self::new(core, id, arms, found, None, started, head)
     }
@@ -198,24 +200,22 @@ impl InFlight {
     /// The service resolved, and the body is not measured: the request has ended.
     #[inline]
     pub(crate) fn end_at_head<B: Body, E>(&self, result: &mut Result<Response<B>, E>) {
-        match result {
-            Ok(response) => {
-                self.tell(response);
-                let answer = self.answer(response.status(), response.headers());
-                let size = size::size_of(response, self.method == BodilessMethod::Head);
-                self.end(answer, size);
-            }
-            Err(_) => self.end_early(Outcome::Failed),
+        let Ok(response) = result else { return self.end_early(Outcome::Failed) };
+        if !self.core().plain {
+            self.tell(response.headers_mut());
         }
+        let exact_size = response.body().size_hint().exact();
+        self.end_by_response(response.status(), response.headers(), exact_size);
     }
 
-    /// The request has ended, just now.
-    #[inline]
-    fn end(&self, answer: Answer, size: Option<u64>) {
-        self.end_at(answer, size, self.elapsed_ns());
+    /// Not inlined: one copy of it for all services, in which everything else is inlined.
+    #[inline(never)]
+    fn end_by_response(&self, status: StatusCode, headers: &HeaderMap, exact_size: Option<u64>) {
+        let size = self.size(status, headers, exact_size);
+        self.end_at(self.answer(status, headers), size, self.elapsed_ns());
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_at(&self, answer: Answer, size: Option<u64>, latency_ns: u64) -> Filed {
         self.ended.store(true, Relaxed);
         let (core, scope) = (self.core(), &self.scope);
@@ -251,20 +251,25 @@ impl InFlight {
     }
 
     /// Adds to the response what its headers were asked to say.
-    #[inline]
-    fn tell<B>(&self, response: &mut Response<B>) {
-        if !self.core().plain {
-            self.tell_headers(response.headers_mut());
-        }
-    }
-
     #[inline(never)]
-    fn tell_headers(&self, headers: &mut HeaderMap) {
+    fn tell(&self, headers: &mut HeaderMap) {
         let core = self.core();
         core.request_ids.tell_response(&self.scope, headers);
         if core.server_timing {
             server_timing::tell(headers, self.elapsed_ns(), &self.scope.timings());
         }
+    }
+
+    /// The size of the response as far as its head tells, in bytes.
+    #[inline]
+    fn size(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        exact_size: Option<u64>,
+    ) -> Option<u64> {
+        let no_body = self.method == BodilessMethod::Head;
+        size::size_of(status, headers, exact_size, no_body)
     }
 
     #[inline]
@@ -289,7 +294,7 @@ impl End for InFlight {
     #[inline(never)]
     fn end_early(&self, outcome: Outcome) {
         if !self.has_ended() {
-            self.end(Answer::none(outcome), None);
+            self.end_at(Answer::none(outcome), None, self.elapsed_ns());
         }
     }
 }

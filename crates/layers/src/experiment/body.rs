@@ -51,7 +51,7 @@ pub(super) mod sealed {
 impl sealed::Extent for HeadOnly {
     type Body<B: Body> = B;
 
-    #[inline]
+    #[inline(always)]
     fn poll<F, B, E>(
         inner: Pin<&mut F>,
         cx: &mut Context<'_>,

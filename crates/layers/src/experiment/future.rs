@@ -13,24 +13,11 @@ pin_project! {
     /// The future of [`ExperimentService`](super::ExperimentService).
     pub struct ResponseFuture<F, X = HeadOnly> {
         #[pin]
-        inner: F,
+        pub(super) inner: F,
         // Absent when the request takes no part. Dropped with the future, it records a cancelled
         // request.
-        in_flight: Option<InFlight>,
-        extent: PhantomData<fn() -> X>,
-    }
-}
-
-impl<F, X> ResponseFuture<F, X> {
-    /// The future of a request that takes no part.
-    #[inline]
-    pub(super) fn new(inner: F) -> Self {
-        Self { inner, in_flight: None, extent: PhantomData }
-    }
-
-    #[inline]
-    pub(super) fn take_part(&mut self, in_flight: Option<InFlight>) {
-        self.in_flight = in_flight;
+        pub(super) in_flight: Option<InFlight>,
+        pub(super) extent: PhantomData<fn() -> X>,
     }
 }
 
@@ -42,7 +29,7 @@ where
 {
     type Output = Result<Response<X::Body<B>>, E>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         X::poll(this.inner, cx, this.in_flight)

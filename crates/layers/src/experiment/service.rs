@@ -45,14 +45,19 @@ where
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
+    // A shell around what is compiled once for all services.
+    #[inline(always)]
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let in_flight = InFlight::start(self.core, &mut request);
         let running = in_flight.as_ref().map(InFlight::run);
         // Built at once where it is returned to: the inner future is not moved once more.
-        let mut future = ResponseFuture::new(self.inner.call(request));
+        let mut future = ResponseFuture {
+            inner: self.inner.call(request),
+            in_flight: None,
+            extent: PhantomData,
+        };
         Running::returned_if(running);
-        future.take_part(in_flight);
+        future.in_flight = in_flight;
         future
     }
 }

@@ -32,8 +32,8 @@ fn a_document_survives_the_way_there_and_back() {
 #[test]
 fn unknown_keys_are_ignored_and_equal_series_add_up() {
     let mut document = document();
-    document["flag_state"] = serde_json::json!({"anything": [1, 2]});
-    document["series"][0]["since_freeze"] = serde_json::json!({});
+    document["anything"] = serde_json::json!({"anything": [1, 2]});
+    document["series"][0]["anything"] = serde_json::json!({});
     let copy = document["series"][0].clone();
     document["series"][0]["sum_sq"] = serde_json::json!(7);
     document["series"][1] = copy;
@@ -46,15 +46,68 @@ fn unknown_keys_are_ignored_and_equal_series_add_up() {
     );
 }
 
+#[test]
+fn what_is_attached_survives_the_way_there_and_back() {
+    let mut document = document();
+    document["subject"] = "sticky".into();
+    document["coverage_bp"] = 5_000.into();
+    document["flag_state"] = serde_json::json!({"enabled": true});
+    document["events"] = serde_json::json!([{"at": "2026-01-01T00:30:00Z", "kind": "rollback"}]);
+    document["parts"] = serde_json::json!([
+        {"instance": "a", "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}]);
+    document["series"][0]["group"] = 7.into();
+    document["series"][0]["block"] = 9.into();
+    document["series"][0]["since_freeze"] = serde_json::json!({"0.50": {"edge": 120, "over": 1, "n": 3}, "0.99": {"edge": null, "over": 0, "n": 3}});
+    document["intervals"] = serde_json::json!([{"from": "2026-01-01T00:00:00Z",
+        "to": "2026-01-01T00:01:00Z", "series": [document["series"][0].clone()]}]);
+    let snapshot = read(&document).unwrap();
+    let key = snapshot.series.keys().find(|key| key.arm == "control").unwrap();
+    assert_eq!((key.group, key.block), (Some(7), Some(9)), "they are part of the identity");
+    let frozen = &snapshot.attached.since_freeze[key];
+    assert_eq!(frozen["0.5"], SinceFreeze { edge: Some(120), over: 1, n: 3 });
+    assert_eq!(frozen["0.99"].edge, None);
+    assert_eq!(snapshot.attached.intervals.values().next().unwrap()[key].count(), 3);
+    assert_eq!((snapshot.attached.events.len(), snapshot.parts.len()), (1, 1));
+    assert_eq!(snapshot.attached.flag_state, Some(serde_json::json!({"enabled": true})));
+    assert_eq!(Snapshot::from_json(&snapshot.to_json()).unwrap(), snapshot);
+
+    // Counts add up; a threshold that differs is none.
+    let mut other = snapshot.clone();
+    other.instance = "b".to_owned();
+    other.parts[0].instance = "b".to_owned();
+    other.attached.since_freeze.get_mut(key).unwrap().get_mut("0.5").unwrap().edge = Some(130);
+    let merged = snapshot.merge(&other).unwrap();
+    assert_eq!(merged.attached.since_freeze[key]["0.5"], SinceFreeze { edge: None, over: 2, n: 6 });
+    assert_eq!(merged.attached.intervals.len(), 1, "the same interval of both");
+    assert_eq!(merged.attached.events.len(), 2);
+    assert_eq!(merged.to_json(), other.merge(&snapshot).unwrap().to_json());
+
+    let mut later = snapshot.clone();
+    later.taken_at = "2026-01-01T02:00:00Z".parse().unwrap();
+    later
+        .attached
+        .since_freeze
+        .get_mut(key)
+        .unwrap()
+        .insert("0.5".to_owned(), SinceFreeze { edge: Some(120), over: 4, n: 10 });
+    let left = later.subtract(&snapshot).unwrap();
+    assert_eq!(
+        left.attached.since_freeze[key]["0.5"],
+        SinceFreeze { edge: Some(120), over: 3, n: 7 }
+    );
+    assert!(left.attached.intervals.is_empty() && left.attached.events.is_empty());
+    assert!(snapshot.subtract(&later).unwrap_err().is_mismatch());
+}
+
 /// Each way to be wrong, with the place that the error must name and a word of the rule.
 #[test]
 fn what_is_wrong_is_named_with_its_path() {
-    type Change = fn(&mut serde_json::Value);
     let cases: &[(Change, &str, &str)] = &[
         (|d| d["schema"] = "latency-experiment/snapshot/2".into(), "schema", "snapshot/1"),
         (|d| d["epoch"] = (-1).into(), "epoch", "-1"),
         (|d| d["epoch"] = serde_json::from_str("18446744073709551616").unwrap(), "epoch", "u64"),
         (|d| d["taken_at"] = "yesterday".into(), "taken_at", "yesterday"),
+        (|d| d["taken_at"] = "2025-12-31T00:00:00Z".into(), "taken_at", "before `started_at`"),
         (|d| d["fingerprint"] = "xyz".into(), "fingerprint", "16 hexadecimal"),
         (|d| d["control"] = "ctrl".into(), "control", "`ctrl`"),
         (|d| d["subject"] = "user".into(), "subject", "request_id"),
@@ -103,6 +156,56 @@ fn what_is_wrong_is_named_with_its_path() {
             "exposed",
         ),
     ];
+    refused(cases);
+}
+
+#[test]
+fn what_is_wrong_with_what_is_attached_is_named_with_its_path() {
+    refused(&[
+        (|d| d["flag_state"] = 3.into(), "flag_state", "object"),
+        (|d| d["events"] = serde_json::json!([{}, 3]), "events[1]", "object"),
+        (
+            |d| d["parts"] = serde_json::json!([{"instance": "a", "from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}]),
+            "parts[0]",
+            "before",
+        ),
+        (
+            |d| d["intervals"] = serde_json::json!([{"from": "now", "to": "then", "series": []}]),
+            "intervals[0].from",
+            "now",
+        ),
+        (
+            |d| {
+                let mut series = d["series"][0].clone();
+                series["buckets"] = serde_json::json!([[5, 4, 1]]);
+                d["intervals"] = serde_json::json!([{"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:01:00Z", "series": [series]}]);
+            },
+            "intervals[0].series[0].buckets[0]",
+            "above upper",
+        ),
+        (
+            |d| {
+                d["series"][0]["since_freeze"] =
+                    serde_json::json!({"p50": {"edge": 1, "over": 0, "n": 0}});
+            },
+            "series[0].since_freeze.p50",
+            "strictly between",
+        ),
+        (
+            |d| {
+                d["series"][0]["since_freeze"] =
+                    serde_json::json!({"0.5": {"edge": 1, "over": 2, "n": 1}});
+            },
+            "series[0].since_freeze.0.5",
+            "2 of 1",
+        ),
+        (|d| d["series"][0]["group"] = (-1).into(), "series[0].group", "-1"),
+    ]);
+}
+
+type Change = fn(&mut serde_json::Value);
+
+fn refused(cases: &[(Change, &str, &str)]) {
     for (change, path, word) in cases {
         let mut document = document();
         change(&mut document);

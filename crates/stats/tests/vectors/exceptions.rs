@@ -9,7 +9,11 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("boundaries", "empirical_process_lil", "the sequential Kolmogorov-Smirnov test is too weak"),
     ("two_proportions", "fisher_p", "Fisher's exact test is not used"),
     ("two_proportions", "clopper_pearson_variation", "Clopper-Pearson intervals are not used"),
-    ("hdr", "", "compared in record, which owns the layout of these histograms"),
+    (
+        "hdr",
+        "",
+        "compared in `crates/record/tests/hdr_vectors.rs`, whose crate owns the layout of these histograms",
+    ),
 ];
 
 /// Kinds of which one number is not compared: (kind of case, key, position, why).
