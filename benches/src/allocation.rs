@@ -22,7 +22,7 @@ pub struct PerRequest {
 /// What a request of this case allocates once all is warm.
 pub fn per_request(case: &Case) -> PerRequest {
     let mut requests = case.service()(0);
-    requests(WARM_UP);
+    requests(WARM_UP.max(case.warm_up));
     case.upkeep();
     let (counted, ()) = Allocations::during(|| requests(MEASURED));
     case.upkeep();

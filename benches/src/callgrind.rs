@@ -64,7 +64,7 @@ impl From<io::Error> for CallgrindError {
 pub fn run(name: &str) -> bool {
     let Some(case) = cases::find(name) else { return false };
     let mut requests = case.service()(0);
-    requests(WARM_UP);
+    requests(WARM_UP.max(case.warm_up));
     case.upkeep();
     requests(WARM_UP);
     measured(&mut requests, MEASURED);

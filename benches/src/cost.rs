@@ -37,8 +37,8 @@ pub fn measure(cases: &[Case], rounds: usize) -> Costs {
         .iter()
         .map(|case| Timed { requests: case.service()(0), batches_ns: Vec::with_capacity(rounds) })
         .collect();
-    for case in &mut timed {
-        (case.requests)(10 * BATCH);
+    for (timed, case) in timed.iter_mut().zip(cases) {
+        (timed.requests)(case.warm_up.max(10 * BATCH));
     }
     for round in 0..rounds {
         for step in 0..timed.len() {

@@ -1,6 +1,7 @@
 //! Memory that a recorder keeps per series and thread. The program has to install the
 //! [`CountingAllocator`](crate::allocator::CountingAllocator).
 
+use std::sync::Barrier;
 use std::thread;
 
 use crate::allocator::Allocations;
@@ -25,6 +26,33 @@ pub fn largest(series: usize) -> f64 {
             }
         }
     })
+}
+
+/// So many series with a thousand latencies of each of so many threads, and the bytes that the
+/// threads keep by them.
+///
+/// # Panics
+///
+/// When a thread does.
+pub fn of_threads(series: usize, threads: u64) -> (Tables, u64) {
+    let tables = Tables::new(series);
+    // All start before the first one ends, whose tables another one would go on with.
+    let together = Barrier::new(threads as usize);
+    let kept = thread::scope(|scope| {
+        let recording = (0..threads).map(|seed| {
+            let (tables, together) = (&tables, &together);
+            scope.spawn(move || {
+                let mut latencies = LogNormal::new(seed);
+                together.wait();
+                let (kept, ()) = Allocations::during(|| tables.fill(1_000, &mut latencies));
+                together.wait();
+                kept.kept_bytes()
+            })
+        });
+        let recording: Vec<_> = recording.collect();
+        recording.into_iter().map(|thread| thread.join().expect("recording never panics")).sum()
+    });
+    (tables, kept)
 }
 
 /// What a new thread keeps by recording: its tables, but not the names of the series.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::tables::{LogNormal, Tables};
 
-/// Latencies per series and thread.
+/// Latencies per histogram.
 const SAMPLES: usize = 1_000;
 
 /// The fastest of some rounds of each.
@@ -31,24 +31,6 @@ impl Snapshots {
     pub fn ratio(self) -> f64 {
         self.quiet.as_secs_f64() / self.hdr_add.as_secs_f64()
     }
-}
-
-/// Tables in which so many threads recorded a thousand latencies into each of so many series.
-pub fn recorded(series: usize, threads: u64) -> Tables {
-    let tables = Tables::new(series);
-    // All start before the first one ends, whose tables another one would go on with.
-    let started = std::sync::Barrier::new(threads as usize);
-    thread::scope(|scope| {
-        for seed in 0..threads {
-            let (tables, started) = (&tables, &started);
-            scope.spawn(move || {
-                started.wait();
-                tables.fill(SAMPLES, &mut LogNormal::new(seed));
-                started.wait();
-            });
-        }
-    });
-    tables
 }
 
 /// Measures in so many rounds, in each of which everything has a turn.

@@ -29,7 +29,7 @@ struct Arguments {
 /// Rounds of a measurement by the clock, and how often it is repeated before a gate counts as
 /// broken: other work on the machine makes a number worse far more often than better.
 const ROUNDS: usize = 500;
-const ATTEMPTS: usize = 8;
+const ATTEMPTS: usize = 5;
 
 const KIB: f64 = 1024.0;
 
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     targets.push(best("recording during snapshots / without", Bound::AtMost(1.15), None, || {
         scraping::scraping(ROUNDS / 50).factor()
     }));
-    let tables = snapshots::recorded(1_000, 2);
+    let (tables, _) = memory::of_threads(1_000, 2);
     targets.push(best(
         "snapshot of 1,000 series × 2 / hdrhistogram add",
         Bound::AtMost(1.0),

@@ -55,7 +55,7 @@ fn main() {
 }
 
 fn row(series: usize, rounds: u16) -> Vec<String> {
-    let tables = snapshots::recorded(series, 2);
+    let (tables, _) = memory::of_threads(series, 2);
     let taken = snapshots::snapshots(&tables, rounds.into());
     let best = |run: &mut dyn FnMut()| -> Duration {
         (0..rounds).map(|_| clock::time(&mut *run)).min().unwrap_or_default()

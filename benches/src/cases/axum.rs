@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::routing::get;
 use latency_experiment::{Config, LatencyExperiment, section};
 
-use super::case::{self, Case, ROUTES};
+use super::case::{Case, ROUTES};
 use super::floor::Floor2Layer;
 use super::no_op::NoOpLayer;
 use super::ours::{self, Answer};
@@ -21,36 +21,36 @@ pub(super) fn router() -> Router {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
-        Case::new("axum/bare", || case::axum(router())),
-        Case::new("axum/noop", || case::axum(router().layer(NoOpLayer))),
-        Case::new("axum/floor2", || case::axum(router().layer(Floor2Layer::new()))),
-        Case::new("axum/ours", || ours(ours::config(1))),
-        Case::new("axum/ours-extension", || ours(ours::config(1).with_request_extension(true))),
-        Case::new("axum/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
-        Case::new("axum/ours-section", || {
+        Case::in_axum("axum/bare", router),
+        Case::in_axum("axum/noop", || router().layer(NoOpLayer)),
+        Case::in_axum("axum/floor2", || router().layer(Floor2Layer::new())),
+        Case::in_axum("axum/ours", || ours(ours::config(1))),
+        Case::in_axum("axum/ours-extension", || ours(ours::config(1).with_request_extension(true))),
+        Case::in_axum("axum/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
+        Case::in_axum("axum/ours-section", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
             let flags = ours::flags_of(experiment);
             let handler = move || async move {
                 section("work").time(async { Answer::by(flags).text() }).await
             };
-            case::axum(routes(handler).layer(experiment))
+            routes(handler).layer(experiment)
         }),
-        Case::new("axum/ours-body", || {
+        Case::in_axum("axum/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
-            case::axum(consulting(experiment).layer(experiment.layer_with_body()))
+            consulting(experiment).layer(experiment.layer_with_body())
         }),
     ];
     cases.extend([2, 4, 8].map(|flags| {
-        Case::new(format!("axum/ours-{flags}-flags"), move || ours(ours::config(flags)))
+        Case::in_axum(format!("axum/ours-{flags}-flags"), move || ours(ours::config(flags)))
     }));
     #[cfg(feature = "peers")]
     cases.extend(super::peers::axum());
     cases
 }
 
-fn ours(config: Config) -> case::Service {
+fn ours(config: Config) -> Router {
     let experiment = LatencyExperiment::with_config(config);
-    case::axum(consulting(experiment).layer(experiment))
+    consulting(experiment).layer(experiment)
 }
 
 fn consulting(experiment: LatencyExperiment) -> Router {

@@ -35,17 +35,32 @@ pub(super) static ID_HEADER: HeaderName = HeaderName::from_static("x-request-id"
 pub struct Case {
     /// `platform/what`.
     pub name: String,
-    build: Box<dyn Fn() -> Service + Send + Sync>,
+    build: Build,
     upkeep: fn(),
+    /// Requests without which the service is not warm.
+    pub(crate) warm_up: u64,
+}
+
+enum Build {
+    Plain(Box<dyn Fn() -> Service + Send + Sync>),
+    Axum(Box<dyn Fn() -> Router + Send + Sync>),
 }
 
 impl Case {
-    /// A case, which is built when it is needed.
+    /// A case on a plain service, which is built when it is needed.
     pub(super) fn new(
         name: impl Into<String>,
         build: impl Fn() -> Service + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), build: Box::new(build), upkeep: || () }
+        Self { name: name.into(), build: Build::Plain(Box::new(build)), upkeep: || (), warm_up: 0 }
+    }
+
+    /// A case in a router, which is built when it is needed.
+    pub(super) fn in_axum(
+        name: impl Into<String>,
+        build: impl Fn() -> Router + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), build: Build::Axum(Box::new(build)), upkeep: || (), warm_up: 0 }
     }
 
     /// What a user of the crate runs now and then beside the requests, such as upkeep of histograms.
@@ -55,9 +70,26 @@ impl Case {
         self
     }
 
+    /// More requests than usual before anything is measured.
+    pub(super) fn with_warm_up(mut self, requests: u64) -> Self {
+        self.warm_up = requests;
+        self
+    }
+
     /// Sets the service up.
     pub fn service(&self) -> Service {
-        (self.build)()
+        match &self.build {
+            Build::Plain(build) => build(),
+            Build::Axum(build) => axum(build()),
+        }
+    }
+
+    /// Sets the router up, for a server; `None` when the case has none.
+    pub fn router(&self) -> Option<Router> {
+        match &self.build {
+            Build::Plain(_) => None,
+            Build::Axum(build) => Some(build()),
+        }
     }
 
     /// To be called between batches, outside of what is measured.
@@ -146,7 +178,7 @@ where
 
 /// Requests to a router, as `axum::serve` sends them: the state is given once, which applies the
 /// layers; the router is cloned for every request.
-pub(super) fn axum(router: Router) -> Service {
+fn axum(router: Router) -> Service {
     let router: Router = router.with_state(());
     Box::new(move |route| {
         let (router, template) = (router.clone(), Template::new(route));

@@ -5,8 +5,26 @@ use latency_experiment::{
     Config, Flag, FlagSet, LatencyExperiment, Limits, RequestHead, RouteSource,
 };
 
-use super::case::{self, Requests};
+use super::case::{self, Case, Requests};
 use super::{ours, tower};
+
+/// `bare` and `ours` with one flag, by the number of routes, which is that of series.
+pub fn cases(routes: usize) -> [Case; 2] {
+    // Every series has met its usual octaves, and its route is known.
+    let warm_up = 20 * routes as u64;
+    [
+        Case::new(format!("{routes}-series/bare"), move || Box::new(move |_| bare(routes)))
+            .with_warm_up(warm_up),
+        Case::new(format!("{routes}-series/ours"), move || Box::new(move |_| ours(routes, 1).1))
+            .with_warm_up(warm_up),
+    ]
+}
+
+/// The case of [`cases`] with this name.
+pub(super) fn find(name: &str) -> Option<Case> {
+    let routes = name.split_once("-series/")?.0.parse().ok()?;
+    cases(routes).into_iter().find(|case| case.name == name)
+}
 
 /// Without a layer.
 pub fn bare(routes: usize) -> Requests {

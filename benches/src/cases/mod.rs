@@ -20,7 +20,7 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// The case of this name.
+/// The case of this name, of [`all`] or of [`many`].
 pub fn find(name: &str) -> Option<Case> {
-    all().into_iter().find(|case| case.name == name)
+    many::find(name).or_else(|| all().into_iter().find(|case| case.name == name))
 }

@@ -31,25 +31,19 @@ pub(super) fn tower() -> Vec<Case> {
 /// In a router.
 pub(super) fn axum() -> Vec<Case> {
     vec![
-        Case::new("axum/axum-prometheus", || {
-            case::axum(axum::router().layer(prometheus::axum_prometheus()))
+        Case::in_axum("axum/axum-prometheus", || {
+            axum::router().layer(prometheus::axum_prometheus())
         })
         .with_upkeep(prometheus::upkeep),
-        Case::new("axum/otel-instrumentation-tower", || {
-            case::axum(axum::router().layer(otel::instrumentation_tower()))
+        Case::in_axum("axum/otel-instrumentation-tower", || {
+            axum::router().layer(otel::instrumentation_tower())
         }),
-        Case::new("axum/otel-http-metrics", || {
-            case::axum(axum::router().layer(otel::http_metrics()))
-        }),
-        Case::new("axum/axum-otel-metrics", || {
-            case::axum(axum::router().layer(otel::axum_otel_metrics()))
-        }),
-        Case::new("axum/metrics-middleware", || {
-            case::axum(prometheus::with_metrics_middleware(axum::router()))
+        Case::in_axum("axum/otel-http-metrics", || axum::router().layer(otel::http_metrics())),
+        Case::in_axum("axum/axum-otel-metrics", || axum::router().layer(otel::axum_otel_metrics())),
+        Case::in_axum("axum/metrics-middleware", || {
+            prometheus::with_metrics_middleware(axum::router())
         })
         .with_upkeep(prometheus::upkeep),
-        Case::new("axum/trace-layer", || {
-            case::axum(axum::router().layer(TraceLayer::new_for_http()))
-        }),
+        Case::in_axum("axum/trace-layer", || axum::router().layer(TraceLayer::new_for_http())),
     ]
 }
