@@ -11,6 +11,7 @@
 //! | [`criteria`] | one file per question, each gives a [`table::Table`] |
 //! | [`queue`] | arms that share workers |
 //! | [`document`] | the tables for `docs/` |
+//! | [`plots`] | its figures |
 //!
 //! The same seed gives the same figures on every machine, but for the last bits of its `exp` and `ln`, however
 //! many threads there are.
@@ -29,6 +30,7 @@ pub mod latency;
 pub mod load;
 /// When an experiment is looked at.
 pub mod looks;
+pub mod plots;
 pub mod queue;
 /// Seeds and repetitions.
 pub mod random;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum as _};
 use latency_experiment_simulations::criteria::Criterion;
 use latency_experiment_simulations::document::{commit, document};
+use latency_experiment_simulations::plots;
 use latency_experiment_simulations::scale::Scale;
 use latency_experiment_simulations::table::Table;
 
@@ -30,6 +31,9 @@ struct Arguments {
     /// Writes the tables to this file too, with commit and command.
     #[arg(long)]
     markdown: Option<PathBuf>,
+    /// Writes the figures of the documentation into this folder.
+    #[arg(long)]
+    plots: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -58,6 +62,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         let command = "cargo run --release --locked -p latency-experiment-simulations --";
         let command = format!("{command} {}", given.join(" "));
         std::fs::write(path, document(&tables, &command, &commit))?;
+    }
+    if let Some(folder) = &arguments.plots {
+        plots::write(folder, scale, &tables)?;
     }
     let broken = tables.iter().flat_map(Table::failures).count();
     println!("{broken} broken promises");

@@ -1,8 +1,7 @@
 //! B: experiments without a difference, looked at a thousand times.
 
 use latency_experiment_stats::{
-    Alpha, Boundary, Comparison, Error, NormalMixture, Quantile, TunedFor, mann_whitney,
-    quantile_effect, welch,
+    Alpha, Boundary, Comparison, Error, Quantile, mann_whitney, quantile_effect,
 };
 
 use super::exclusion::{FEWEST, INTERVALS, note_misses};
@@ -21,13 +20,13 @@ use crate::traffic::{Stream, Traffic};
 pub(crate) const ROLLBACK: [f64; 2] = [0.01, 0.05];
 
 /// Tests for one planned look, which are wrong when they are asked at every look.
-pub(crate) const NAIVE: [&str; 4] = ["Welch t", "Mann-Whitney", "fixed-n p50", "fixed-n p99"];
+const NAIVE: [&str; 3] = ["Mann-Whitney", "fixed-n p50", "fixed-n p99"];
 
 const LOOKS: usize = 1_000;
 const REQUESTS: u64 = 200_000;
 
 /// Where the outcomes of the methods stand.
-const ALL: usize = ROLLBACK.len() + INTERVALS.len() + NAIVE.len() + 1;
+const ALL: usize = ROLLBACK.len() + INTERVALS.len() + NAIVE.len();
 
 /// Simulates the criterion.
 pub(super) fn table(scale: Scale) -> Result<Table, Error> {
@@ -51,8 +50,7 @@ pub(super) fn table(scale: Scale) -> Result<Table, Error> {
             variation expected). A run counts when the method is wrong at any look. Rollback: the average of the label \
             e-processes of p50, p95, p99 and failures (1 % in both arms), thresholds frozen after 500 requests. \
             Intervals: confidence sequences tuned for 5,000, wrong when they exclude \"no change\". Beside them the tests \
-            for one planned look at a level of 5 %, asked at every look, and a sequential t test on means with plug-in \
-            variance (mSPRT).",
+            for one planned look at a level of 5 %, asked at every look.",
         rows,
     })
 }
@@ -62,8 +60,7 @@ fn methods() -> impl Iterator<Item = (String, Option<f64>)> {
     let rollback = ROLLBACK.map(|alpha| (format!("rollback at {alpha}"), Some(alpha)));
     let intervals = INTERVALS.map(|name| (format!("interval of {name}"), Some(0.05)));
     let naive = NAIVE.map(|name| (format!("{name}, peeking"), None));
-    let mixture = [("mSPRT of means".to_owned(), None)];
-    rollback.into_iter().chain(intervals).chain(naive).chain(mixture)
+    rollback.into_iter().chain(intervals).chain(naive)
 }
 
 fn run(traffic: Traffic, random: Random) -> Result<[bool; ALL], Error> {
@@ -85,11 +82,9 @@ fn run(traffic: Traffic, random: Random) -> Result<[bool; ALL], Error> {
         let (rollback, rest) = alarms.split_at_mut(ROLLBACK.len());
         note_rollback(&guardrail, std::slice::from_ref(&arms), rollback)?;
         let comparison = Comparison::pair(arms.control.clone(), arms.variation.clone())?;
-        let (intervals, rest) = rest.split_at_mut(INTERVALS.len());
+        let (intervals, naive) = rest.split_at_mut(INTERVALS.len());
         note_misses(&comparison, Boundary::default(), 1.0, intervals);
-        let (naive, mixture) = rest.split_at_mut(NAIVE.len());
-        note_naive(&arms, &comparison, naive);
-        note_mixture(&arms, &comparison, mixture)?;
+        note_naive(&comparison, naive);
     }
     Ok(alarms)
 }
@@ -111,15 +106,14 @@ pub(crate) fn note_rollback(
 }
 
 /// Notes which of the tests for one planned look reject at 5 %.
-pub(crate) fn note_naive(arms: &Arms, comparison: &Comparison, alarms: &mut [bool]) {
-    if arms.fewest() < FEWEST {
+fn note_naive(comparison: &Comparison, alarms: &mut [bool]) {
+    if comparison.control_count().min(comparison.variation_count()) < FEWEST {
         return;
     }
     let alpha = Alpha::DEFAULT;
     let quantile =
         |quantile| quantile_effect(comparison, quantile, Boundary::FixedN, alpha).evidence.p_value;
-    let tests: [&dyn Fn() -> f64; 4] = [
-        &|| welch(&arms.control, &arms.variation, alpha).map_or(1.0, |test| test.p_value),
+    let tests: [&dyn Fn() -> f64; 3] = [
         &|| mann_whitney(comparison).map_or(1.0, |test| test.p_value),
         &|| quantile(Quantile::P50),
         &|| quantile(Quantile::P99),
@@ -127,18 +121,4 @@ pub(crate) fn note_naive(arms: &Arms, comparison: &Comparison, alarms: &mut [boo
     for (alarm, p_value) in alarms.iter_mut().zip(tests) {
         *alarm = *alarm || p_value() <= alpha.get();
     }
-}
-
-/// Notes whether the mixture sequential probability ratio test on the difference of the means rejects, with
-/// each arm's own variance plugged in, as experiment platforms have it.
-fn note_mixture(arms: &Arms, comparison: &Comparison, alarms: &mut [bool]) -> Result<(), Error> {
-    if arms.fewest() < FEWEST || alarms[0] {
-        return Ok(());
-    }
-    let alpha = Alpha::DEFAULT;
-    let mixture = NormalMixture::new(TunedFor::DEFAULT.get(), alpha)?;
-    if let Some(test) = welch(&arms.control, &arms.variation, alpha) {
-        alarms[0] = mixture.log_e(test.t, comparison.information()) >= alpha.log_threshold();
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! One question per file. Letters are those of the acceptance criteria of the statistics.
 
 mod bias;
+mod canaries;
 mod coverage;
 mod exclusion;
 mod false_alarms;
@@ -35,7 +36,7 @@ pub enum Criterion {
     I,
     /// False alarms against the number of looks.
     Peeking,
-    /// Requests to see a difference, beside other methods.
+    /// Requests to see a difference, and means of canaries, beside other methods.
     Rivals,
     /// Arms that share workers.
     Interference,
@@ -57,7 +58,7 @@ impl Criterion {
             Self::H => vec![planning::table(scale)?],
             Self::I => vec![sticky::table(scale)?],
             Self::Peeking => vec![peeking::table(scale)?],
-            Self::Rivals => vec![rivals::table(scale)?],
+            Self::Rivals => vec![rivals::table(scale)?, canaries::table(scale)?],
             Self::Interference => vec![interference::table(scale)?],
         })
     }

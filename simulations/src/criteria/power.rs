@@ -20,7 +20,7 @@ const MOST: u64 = 300_000;
 
 /// Simulates the criterion.
 pub(super) fn table(scale: Scale) -> Result<Table, Error> {
-    let runs = scale.runs(1_000, 200);
+    let runs = scale.runs(600, 150);
     let base = Traffic::same(Latency::LogNormal(1.0), Load::Constant, 0.5);
     let slower = |times| Traffic { effect: Effect::Times(times), ..base };
     let failing = Traffic { failures: [0.01, 0.02], ..base };

@@ -38,19 +38,17 @@ const ALL: usize = ROLLBACK.len() + INTERVALS.len() + POOLED.len();
 /// Simulates the criterion.
 pub(super) fn table(scale: Scale) -> Result<Table, Error> {
     let runs = scale.runs(2_000, 150);
-    let mut rows = Vec::new();
-    for load in [Load::Constant, Load::AR1] {
-        let traffic = Traffic::same(Latency::LogNormal(1.0), load, SHARES[0]);
-        let setting = format!("ramp, lognormal 1.0, {}", load.name());
-        let rates = runs.shares(&setting, |random| run(traffic, random))?;
-        let rollback = ROLLBACK.map(|alpha| (format!("rollback at {alpha}"), Some(alpha)));
-        let intervals = INTERVALS.map(|name| (format!("interval of {name}"), Some(0.05)));
-        let pooled = POOLED.map(|name| (name.to_owned(), None));
-        let methods = rollback.into_iter().chain(intervals).chain(pooled);
-        rows.extend(methods.zip(rates).map(|((method, alpha), rate)| {
-            Row::error_rate(&setting, (&method, alpha), runs.count, rate)
-        }));
-    }
+    let traffic = Traffic::same(Latency::LogNormal(1.0), Load::AR1, SHARES[0]);
+    let setting = format!("ramp, {}, {}", traffic.latency.name(), traffic.load.name());
+    let rates = runs.shares(&setting, |random| run(traffic, random))?;
+    let rollback = ROLLBACK.map(|alpha| (format!("rollback at {alpha}"), Some(alpha)));
+    let intervals = INTERVALS.map(|name| (format!("interval of {name}"), Some(0.05)));
+    let pooled = POOLED.map(|name| (name.to_owned(), None));
+    let methods = rollback.into_iter().chain(intervals).chain(pooled);
+    let row = |((method, alpha), rate): ((String, Option<f64>), f64)| {
+        Row::error_rate(&setting, (&method, alpha), runs.count, rate)
+    };
+    let rows = methods.zip(rates).map(row).collect();
     Ok(Table {
         title: "B. False alarms in a ramp",
         notes: "A/A: 1, 5, 25 and 50 % in B for 50,000 requests each, while everything becomes slower by half; a look \
