@@ -75,7 +75,7 @@ impl Book {
     }
 
     /// With all epochs together.
-    fn assert_agrees_with(&self, experiment: &LatencyExperiment) {
+    fn assert_agrees_with(&self, experiment: LatencyExperiment) {
         let mut recorded = Self::default();
         for snapshot in &epochs(experiment) {
             recorded.add(&Self::of(snapshot));
@@ -90,7 +90,7 @@ impl Book {
     }
 }
 
-fn epochs(experiment: &LatencyExperiment) -> Vec<Snapshot> {
+fn epochs(experiment: LatencyExperiment) -> Vec<Snapshot> {
     let flag = experiment.experiments().flags().next().unwrap();
     experiment.snapshots_of(flag)
 }
@@ -130,7 +130,7 @@ fn audit(experiments: &[LatencyExperiment], pause: Duration, stop: &AtomicBool) 
     let mut before = vec![0; experiments.len()];
     while !stop.load(Ordering::Acquire) {
         for (experiment, before) in experiments.iter().zip(&mut before) {
-            let snapshots = epochs(experiment);
+            let snapshots = epochs(*experiment);
             snapshots.iter().for_each(assert_balanced);
             let ended = snapshots.iter().map(|snapshot| count(snapshot, |_| true)).sum();
             assert!(ended >= *before, "{ended} ended after {before}");
@@ -378,7 +378,7 @@ fn a_hundred_thousand_requests_with_random_ends_on_threads_that_come_and_go() {
     });
     let books = books.into_inner().unwrap();
     for (experiment, book) in experiments.iter().zip(&books) {
-        book.assert_agrees_with(experiment);
+        book.assert_agrees_with(*experiment);
     }
     let sent = WAVES * THREADS * REQUESTS_PER_THREAD;
     assert_eq!(sent, 100_000);
@@ -387,8 +387,8 @@ fn a_hundred_thousand_requests_with_random_ends_on_threads_that_come_and_go() {
         "{sent} requests, {} and {} recorded in {} and {} epochs, {snapshots} snapshots and {reloads} reloads meanwhile",
         books[0].total(),
         books[1].total(),
-        epochs(&experiments[0]).len(),
-        epochs(&experiments[1]).len(),
+        epochs(experiments[0]).len(),
+        epochs(experiments[1]).len(),
     );
 }
 
@@ -509,7 +509,8 @@ fn thousands_of_requests_over_sockets_with_clients_that_leave() {
                 }
             }
             let quiet = async {
-                let busy = |experiment| epochs(experiment).iter().any(|epoch| in_flight(epoch) > 0);
+                let busy =
+                    |experiment: &_| epochs(*experiment).iter().any(|epoch| in_flight(epoch) > 0);
                 while experiments.iter().any(busy) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -521,12 +522,12 @@ fn thousands_of_requests_over_sockets_with_clients_that_leave() {
         (books, (auditor.join().unwrap(), reloader.join().unwrap()))
     });
     for (experiment, book) in experiments.iter().zip(&books) {
-        book.assert_agrees_with(experiment);
+        book.assert_agrees_with(*experiment);
     }
     // What would be counted twice is counted when the runtime drops all that is left.
     drop(runtime);
     for (experiment, book) in experiments.iter().zip(&books) {
-        book.assert_agrees_with(experiment);
+        book.assert_agrees_with(*experiment);
     }
     let (snapshots, reloads) = snapshots;
     println!(

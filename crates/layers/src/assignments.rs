@@ -33,7 +33,7 @@ struct View {
 /// With nested layers it is the innermost one's.
 #[inline]
 pub fn current() -> Assignments {
-    Assignments(scope::with(|_| true, |scope| View::of(scope)))
+    Assignments(scope::with(|_| true, View::of))
 }
 
 impl View {

@@ -22,6 +22,7 @@ use crate::unrouted::Unrouted;
 
 pub(crate) type Filter = Box<dyn Fn(RequestHead<'_>) -> bool + Send + Sync>;
 
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Core {
     /// Nothing is configured that asks for more than to assign, time and record each request: what
     /// the request path needs to know of all the options below that are off by default.

@@ -65,7 +65,7 @@ struct Running {
 
 impl Running {
     fn start(section: Section) -> Self {
-        let scope = scope::with(|_| true, |scope| scope.clone());
+        let scope = scope::with(|_| true, Scope::clone);
         let started = scope.as_ref().map_or(0, |scope| scope.core.clock.raw());
         Self { section, started, scope, ended: false }
     }

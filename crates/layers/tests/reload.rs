@@ -178,7 +178,7 @@ fn requests_of_a_sticky_flag_are_recorded_by_random_group() {
     for (key, histogram) in &snapshot.series {
         match key.group {
             Some(group) => {
-                *groups.entry((key.arm.clone(), group)).or_default() += histogram.count()
+                *groups.entry((key.arm.clone(), group)).or_default() += histogram.count();
             }
             None => outside += histogram.count(),
         }
