@@ -72,7 +72,9 @@ fn report(epochs: &Epochs<'_>, traffic: &Traffic<'_>, plan: &Plan) -> Result<Rep
     let srm = split(&setting)?;
     let doubts = general_doubts(&setting, &srm);
 
-    let mut rows = Rows { setting: &setting, rows: Vec::new() };
+    let segments = 1 + traffic.routes.iter().map(|route| 1 + route.sizes.len()).sum::<usize>();
+    let rows = Vec::with_capacity(segments * setting.variations().len());
+    let mut rows = Rows { setting: &setting, rows };
     let moved = rows.sizes_moved(traffic);
     rows.overall(traffic)?;
     for route in &traffic.routes {

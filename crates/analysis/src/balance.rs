@@ -6,6 +6,7 @@ use latency_experiment_stats::{
 };
 
 use crate::compare::{CONTROL, Setting, Subjects};
+use crate::comparison::LabelLogE;
 use crate::pairing::Pairing;
 
 /// Outcomes of requests that the client or a timeout ended.
@@ -13,8 +14,10 @@ pub(crate) const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted]
 
 /// The tests of balance, with their logarithms taken for all shares of the experiment.
 pub(crate) struct Balance {
-    /// For labels that are common, less common and rare.
+    /// For labels that are common, less common and rare, two-sided.
     tests: [LabelTest; 3],
+    /// For rare labels: more of them, and fewer.
+    sides: [LabelTest; 2],
 }
 
 impl Balance {
@@ -22,7 +25,15 @@ impl Balance {
         let rates = [BaseRate::P50, BaseRate::P95, BaseRate::P99];
         let tests =
             rates.map(|rate| LabelTest::new(shares.iter().copied(), rate, Alternative::TwoSided));
-        Self { tests }
+        let sides = [Alternative::Greater, Alternative::Less];
+        let sides = sides.map(|side| LabelTest::new(shares.iter().copied(), BaseRate::P99, side));
+        Self { tests, sides }
+    }
+
+    /// All tests of a rare label.
+    pub(crate) fn rare_label(&self, counts: &[LabelCounts]) -> LabelLogE {
+        let [more, fewer] = self.sides.each_ref().map(|test| test.log_e(counts));
+        LabelLogE { more, fewer, two_sided: self.rare().log_e(counts) }
     }
 
     fn rare(&self) -> &LabelTest {

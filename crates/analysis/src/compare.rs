@@ -255,7 +255,7 @@ impl<'a> Setting<'a> {
             common_ratio: common.map(|ratio| Interval::of(&ratio)),
             more: match depth {
                 Depth::Size => More::default(),
-                _ => self.more(pairing, &answered, &widened, &arms),
+                _ => self.more(pairing, &answered, &widened, &arms, depth),
             },
             dropped_share: answered.dropped_share(),
             information: answered.information() / design_effect,
@@ -355,6 +355,7 @@ impl<'a> Setting<'a> {
         answered: &stats::Comparison,
         widened: &stats::Comparison,
         arms: &Roles<OneArm>,
+        depth: Depth,
     ) -> More {
         let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
         let geometric = geometric_mean_effect(widened, boundary, alpha);
@@ -367,7 +368,9 @@ impl<'a> Setting<'a> {
                 log_e: geometric.evidence.log_e.and_then(finite),
                 variance_ns2: None,
             }),
-            probability_slower: brunner_munzel(widened, boundary, alpha)
+            probability_slower: (depth == Depth::Overall)
+                .then(|| brunner_munzel(widened, boundary, alpha))
+                .flatten()
                 .map(|test| Interval::of(&test.probability_slower)),
             ..More::default()
         };

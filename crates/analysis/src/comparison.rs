@@ -33,7 +33,7 @@ pub struct Comparison {
     /// latencies; not for size classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometric_mean: Option<MeanComparison>,
-    /// P(variation > control) and half of P(equal), valid at every look; not for size classes.
+    /// P(variation > control) and half of P(equal), valid at every look; only in overall comparisons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability_slower: Option<Interval>,
     /// Error rate of the variation over that of the control, exact at every look; absent when requests

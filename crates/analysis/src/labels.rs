@@ -103,10 +103,7 @@ impl LabelLogE {
 impl Setting<'_> {
     /// The label tests of a comparison.
     pub(crate) fn labels(&self, pairing: &Pairing<'_>, frozen: &Frozen<'_>) -> Labels {
-        let of = |bad: &[Outcome]| {
-            let counts = self.outcome_labels(pairing, bad);
-            LabelLogE::of(&counts, BaseRate::P99)
-        };
+        let of = |bad: &[Outcome]| self.balance.rare_label(&self.outcome_labels(pairing, bad));
         let latency: BTreeMap<String, LabelLogE> = frozen
             .counts(self, pairing)
             .into_iter()

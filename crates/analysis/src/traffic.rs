@@ -1,6 +1,6 @@
 //! The requests of the report's population, by route, size class, epoch and arm.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter::Sum;
 
 use latency_experiment_record::{Histogram, Milestone, Outcome, SeriesKey};
@@ -134,11 +134,15 @@ impl<'a> Traffic<'a> {
         let consulted = consulted(epochs);
         let arms = epochs.arms.len();
         let empty = || vec![Parts::default(); epochs.snapshots.len() * arms];
-        let mut segments: BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>> = BTreeMap::new();
+        // Hashed, because thousands of long names are looked up; sorted below.
+        let mut cells: HashMap<(&str, &str), Vec<Parts<'_>>> = HashMap::new();
         for Counted { epoch, arm, key, histogram } in counted(epochs, &consulted) {
-            let sizes = segments.entry(&key.route).or_default();
-            let cells = sizes.entry(&key.size).or_insert_with(empty);
+            let cells = cells.entry((&key.route, &key.size)).or_insert_with(empty);
             cells[epoch * arms + arm].add(key.outcome, histogram);
+        }
+        let mut segments: BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>> = BTreeMap::new();
+        for ((route, size), cells) in cells {
+            segments.entry(route).or_default().insert(size, cells);
         }
         let layouts = layouts(&segments);
         let widened = layouts.iter().any(|layout| layout.widened);
@@ -181,7 +185,7 @@ fn layouts(segments: &BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>>) -> Vec<Lay
 }
 
 /// The routes of which some request consulted the flag.
-pub(crate) fn consulted<'a>(epochs: &'a Epochs<'_>) -> BTreeSet<&'a str> {
+pub(crate) fn consulted<'a>(epochs: &'a Epochs<'_>) -> HashSet<&'a str> {
     let exposed = latencies(epochs).filter(|one| one.key.exposed);
     exposed.map(|one| one.key.route.as_str()).collect()
 }
@@ -198,7 +202,7 @@ pub(crate) struct Counted<'a> {
 /// The latency series that are compared: on routes that consult the flag, those of requests that did.
 pub(crate) fn counted<'a>(
     epochs: &'a Epochs<'_>,
-    consulted: &BTreeSet<&str>,
+    consulted: &HashSet<&str>,
 ) -> impl Iterator<Item = Counted<'a>> {
     latencies(epochs).filter(|one| one.key.exposed || !consulted.contains(one.key.route.as_str()))
 }

@@ -140,11 +140,15 @@ struct Placements {
 impl Placements {
     fn of(a: &Distribution, b: &Distribution) -> Self {
         let (n, m) = (a.count() as f64, b.count() as f64);
-        let mut ties: Vec<[f64; 4]> = Vec::new();
+        let buckets = a.grid().edges().len().max(b.grid().edges().len());
+        let mut ties: Vec<[f64; 4]> = Vec::with_capacity(buckets + 1);
         let (mut below_a, mut below_b) = (0, 0);
         let mut twice_u = 0;
         let mut add = |up_to_a: u64, up_to_b: u64| {
             let (in_a, in_b) = (up_to_a - below_a, up_to_b - below_b);
+            if in_a == 0 && in_b == 0 {
+                return;
+            }
             twice_u += u128::from(in_b) * (2 * u128::from(below_a) + u128::from(in_a));
             // Mid distribution functions around one half.
             let f_a = (below_a as f64 + 0.5 * in_a as f64) / n - 0.5;

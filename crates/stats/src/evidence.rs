@@ -47,18 +47,16 @@ pub fn p_value_of_log_e(log_e: f64) -> f64 {
 /// let average = average_log_e([(1.0, 8.0_f64.ln()), (1.0, 2.0_f64.ln())]);
 /// assert!((average.exp() - 5.0).abs() < 1e-12);
 /// ```
-pub fn average_log_e<I>(weighted: I) -> f64
-where
-    I: IntoIterator<Item = (f64, f64)>,
-    I::IntoIter: Clone,
-{
-    let used = weighted
+pub fn average_log_e(weighted: impl IntoIterator<Item = (f64, f64)>) -> f64 {
+    // Kept, because each may be costly to compute.
+    let used: Vec<(f64, f64)> = weighted
         .into_iter()
-        .filter(|(weight, log_e)| *weight > 0.0 && weight.is_finite() && !log_e.is_nan());
+        .filter(|(weight, log_e)| *weight > 0.0 && weight.is_finite() && !log_e.is_nan())
+        .collect();
     let (mut total, mut largest) = (0.0, f64::NEG_INFINITY);
-    for (weight, log_e) in used.clone() {
+    for (weight, log_e) in &used {
         total += weight;
-        largest = f64::max(largest, log_e);
+        largest = f64::max(largest, *log_e);
     }
     if total == 0.0 {
         return 0.0;
@@ -66,7 +64,8 @@ where
     if largest.is_infinite() {
         return largest;
     }
-    let sum: f64 = used.map(|(weight, log_e)| weight / total * (log_e - largest).exp()).sum();
+    let parts = used.iter().map(|(weight, log_e)| weight / total * (log_e - largest).exp());
+    let sum: f64 = parts.sum();
     largest + sum.ln()
 }
 

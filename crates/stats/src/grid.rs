@@ -134,8 +134,9 @@ pub(crate) fn combine<A: Copy + Default, B: Copy + Default, C>(
         let values = a.values.iter().zip(b.values).map(|(a, b)| value(*a, *b)).collect();
         return Ok((a.grid.clone(), values));
     }
-    // Where most buckets are in both there are not many more than these.
+    // Where most buckets are in both there are not many more than these: growing would copy them all.
     let most = a.values.len().max(b.values.len());
+    let most = most + most.min(a.values.len().min(b.values.len())) / 4 + 8;
     let (mut edges, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
     walk(a, b, |span, a, b| {
         edges.push(span);

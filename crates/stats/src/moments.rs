@@ -42,32 +42,18 @@ impl Moments {
     /// Whether the sums lie between what the bucket edges allow, but for rounding.
     pub(crate) fn agree_with(self, buckets: impl Iterator<Item = Bucket>) -> bool {
         const ROUNDING: f64 = 1e-9;
-        let (mut lower, mut upper) = (Bound::default(), Bound::default());
-        for bucket in buckets {
-            lower.add(bucket.lower, bucket.count);
-            upper.add(bucket.upper, bucket.count);
+        let (mut lower, mut upper) = ([0.0; 2], [0.0; 2]);
+        for Bucket { lower: from, upper: to, count } in buckets {
+            // A distribution holds less than 2^63, and signed integers become floats in one instruction.
+            let count = count.cast_signed() as f64;
+            let (from, to) = (from as f64, to as f64);
+            let (low, high) = (from * count, to * count);
+            lower = [lower[0] + low, lower[1] + low * from];
+            upper = [upper[0] + high, upper[1] + high * to];
         }
-        let within = |low: f64, sum: u128, high: f64| {
-            let sum = sum as f64;
+        let sums = [self.sum as f64, self.sum_sq as f64].into_iter();
+        sums.zip(lower.into_iter().zip(upper)).all(|(sum, (low, high))| {
             low * (1.0 - ROUNDING) <= sum && sum <= high * (1.0 + ROUNDING)
-        };
-        within(lower.sum, self.sum, upper.sum) && within(lower.sum_sq, self.sum_sq, upper.sum_sq)
-    }
-}
-
-/// The sums if every value were at one edge of its bucket.
-#[derive(Default)]
-struct Bound {
-    sum: f64,
-    sum_sq: f64,
-}
-
-impl Bound {
-    fn add(&mut self, edge: u64, count: u64) {
-        // A distribution holds less than 2^63, and signed integers become floats in one instruction.
-        let (edge, count) = (edge as f64, count.cast_signed() as f64);
-        let product = edge * count;
-        self.sum += product;
-        self.sum_sq += product * edge;
+        })
     }
 }

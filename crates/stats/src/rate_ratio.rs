@@ -1,7 +1,7 @@
 use crate::beta_binomial::bernoulli_bounds;
 use crate::evidence::average_log_e;
 use crate::label::EFFECTS;
-use crate::special::increasing_root;
+use crate::special::{increasing_root, increasing_root_between};
 use crate::{Alpha, Alternative, Error, Estimate, Share};
 
 /// Log ratios around the hypothesis, both signs, over which the interval of several epochs averages.
@@ -110,7 +110,8 @@ pub fn rate_ratio_log_e(
         return Err(Error::NotPositive { what: "rate ratio", value: ratio });
     }
     let signs = alternative.signs();
-    Ok(mixture(epochs, ratio.ln(), signs.iter().flat_map(|sign| EFFECTS.map(|size| sign * size))))
+    let steps = signs.iter().flat_map(|sign| EFFECTS.map(|size| Step::new(sign * size)));
+    Ok(mixture(epochs, ratio.ln(), &steps.collect::<Vec<_>>()))
 }
 
 fn one_epoch(epoch: EventCounts, tuned_for: f64, alpha: Alpha) -> Result<Estimate, Error> {
@@ -153,44 +154,70 @@ fn several_epochs(epochs: &[EventCounts], alpha: Alpha) -> Estimate {
         _ => LARGEST_LOG_RATIO,
     };
     let threshold = alpha.log_threshold();
-    let log_e = |log_ratio: f64| {
-        mixture(epochs, log_ratio, STEPS.into_iter().flat_map(|step| [step, -step]))
+    let steps = STEPS.into_iter().flat_map(|size| [size, -size]).map(Step::new);
+    let steps: Vec<Step> = steps.collect();
+    let excess = |log_ratio: f64| mixture(epochs, log_ratio, &steps) - threshold;
+    // The interval is a few standard errors wide: searched outward from there, an end is found in a dozen
+    // evaluations.
+    let sum =
+        |count: fn(&EventCounts) -> u64| epochs.iter().map(|one| count(one) as f64).sum::<f64>();
+    let error = sum(|one| one.control).max(0.5).recip() + sum(|one| one.variation).max(0.5).recip();
+    let end = |direction: f64| {
+        let limit = direction * LARGEST_LOG_RATIO;
+        let (mut near, mut reach) = ((point, excess(point)), 4.0 * error.sqrt());
+        loop {
+            let far = (point + direction * reach).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO);
+            let at_far = excess(far);
+            if at_far >= 0.0 {
+                let (low, high) = ((near.0 * direction, near.1), (far * direction, at_far));
+                let root = |at: f64| excess(direction * at);
+                return Some(direction * increasing_root_between(root, low, high, 1e-13));
+            }
+            if far == limit {
+                return None;
+            }
+            near = (far, at_far);
+            reach *= 2.0;
+        }
     };
-    let excess = |log_ratio: f64| log_e(log_ratio) - threshold;
-    let lower = if excess(-LARGEST_LOG_RATIO) < 0.0 {
-        0.0
-    } else {
-        increasing_root(|at| -excess(at), -LARGEST_LOG_RATIO, point, 1e-13).exp()
-    };
-    let upper = if excess(LARGEST_LOG_RATIO) < 0.0 {
-        f64::INFINITY
-    } else {
-        increasing_root(excess, point, LARGEST_LOG_RATIO, 1e-13).exp()
-    };
+    let (lower, upper) =
+        (end(-1.0).map_or(0.0, f64::exp), end(1.0).map_or(f64::INFINITY, f64::exp));
     // exp of the largest logarithm is infinite, but that of the smallest not quite 0.
     let point = if point <= -LARGEST_LOG_RATIO { 0.0 } else { point.exp() };
     Estimate { point: Some(point), lower: lower.min(point), upper: upper.max(point), alpha }
 }
 
+/// A step of the log ratio, with its exponentials.
+struct Step {
+    size: f64,
+    /// exp(size) - 1.
+    up: f64,
+    /// exp(-size) - 1.
+    down: f64,
+}
+
+impl Step {
+    fn new(size: f64) -> Self {
+        Self { size, up: size.exp_m1(), down: (-size).exp_m1() }
+    }
+}
+
 /// ln of the average likelihood ratio of `log_ratio + d` against `log_ratio`.
-fn mixture(
-    epochs: &[EventCounts],
-    log_ratio: f64,
-    steps: impl Iterator<Item = f64> + Clone,
-) -> f64 {
-    average_log_e(steps.map(|step| {
-        let likelihood_ratio = |epoch: &EventCounts| {
+fn mixture(epochs: &[EventCounts], log_ratio: f64, steps: &[Step]) -> f64 {
+    let shares: Vec<f64> =
+        epochs.iter().map(|epoch| variation_share(epoch.share, log_ratio)).collect();
+    average_log_e(steps.iter().map(|step| {
+        let likelihood_ratio = |(epoch, share): (&EventCounts, &f64)| {
             let (control, variation) = (epoch.control as f64, epoch.variation as f64);
-            let share = variation_share(epoch.share, log_ratio);
             // ln((1 - q) / (1 - q_j)), from whichever side does not cancel.
-            let total = if step > 0.0 {
-                step + ((1.0 - share) * (-step).exp_m1()).ln_1p()
+            let total = if step.size > 0.0 {
+                step.size + ((1.0 - share) * step.down).ln_1p()
             } else {
-                (share * step.exp_m1()).ln_1p()
+                (share * step.up).ln_1p()
             };
-            variation * (step - total) - control * total
+            variation * (step.size - total) - control * total
         };
-        (1.0, epochs.iter().map(likelihood_ratio).sum())
+        (1.0, epochs.iter().zip(&shares).map(likelihood_ratio).sum())
     }))
 }
 
