@@ -62,12 +62,12 @@ fn percentiles_means_and_totals_agree() {
             // The rank as the reference rounds it.
             let rank = ((percentile / 100.0 * histogram.count() as f64 + 0.5) as u64).max(1);
             let mut up_to = 0;
-            let holds = |bucket: &&Bucket| {
+            let holds = |bucket: &Bucket| {
                 up_to += bucket.count;
                 up_to >= rank
             };
             let Bucket { lower: lowest, upper: highest, .. } =
-                *histogram.buckets().iter().find(holds).unwrap();
+                histogram.buckets().iter().find(holds).unwrap();
             if same_layout && percentile > 0.0 {
                 assert_eq!(highest, value, "{} p{percentile}", case["id"]);
                 equal += 1;
