@@ -71,7 +71,7 @@ fn map_buckets(snapshots: &[Snapshot], map: impl Fn(Bucket) -> Bucket) -> Vec<Sn
     let mut mapped = snapshots.to_vec();
     for histogram in mapped.iter_mut().flat_map(|snapshot| snapshot.series.values_mut()) {
         let mut buckets: Vec<Bucket> = Vec::new();
-        for bucket in histogram.buckets().iter().copied().map(&map) {
+        for bucket in histogram.buckets().iter().map(&map) {
             match buckets.last_mut() {
                 Some(last) if last.lower == bucket.lower => last.count += bucket.count,
                 _ => buckets.push(bucket),
