@@ -32,7 +32,8 @@ pub struct Config {
     server_timing: bool,
     limits: Limits,
     history: Option<(usize, Duration)>,
-    clock: AnyClock,
+    /// The machine's, when there is no other.
+    clock: Option<AnyClock>,
 }
 
 impl Config {
@@ -50,7 +51,7 @@ impl Config {
             server_timing: false,
             limits: Limits::default(),
             history: None,
-            clock: AnyClock::Machine(MachineClock::new()),
+            clock: None,
         }
     }
 
@@ -142,7 +143,7 @@ impl Config {
     /// Another clock than the machine's, for tests.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
-        self.clock = AnyClock::Injected(Box::new(clock));
+        self.clock = Some(AnyClock::Injected(Box::new(clock)));
         self
     }
 }
@@ -211,7 +212,7 @@ impl Experiments {
                 recorder,
                 history.map(|(intervals, length)| IntervalRing::new(intervals, length)),
             ),
-            clock,
+            clock: clock.unwrap_or_else(|| AnyClock::Machine(MachineClock::new())),
             unrouted: Unrouted::new(matches!(route_source.source(), Source::Function(_))),
             route_source,
             sizes,

@@ -4,10 +4,9 @@ use std::fmt;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_utils::atomic::AtomicCell;
 use latency_experiment_flags::{Error, FlagSet, ValidFlag};
 use latency_experiment_record::{
-    Arm, AssignedCounters, Experiment, ExperimentId, Fingerprint, Recorder, Subject,
+    Arm, AssignedCounters, AtomicRef, Experiment, ExperimentId, Fingerprint, Recorder, Subject,
 };
 
 use crate::arms::{Arms, FlagArm};
@@ -55,7 +54,7 @@ impl Revision {
 /// references. Equal ones are kept once: a flag that is switched on and off takes no more memory
 /// than two.
 pub(crate) struct Revisions {
-    current: AtomicCell<&'static Revision>,
+    current: AtomicRef<Revision>,
     known: Mutex<Known>,
 }
 
@@ -84,12 +83,12 @@ struct Identity {
 impl Revisions {
     pub(crate) fn new(flags: FlagSet, builder: TablesBuilder) -> Self {
         let mut known = Known { revisions: Vec::new(), registered: Vec::new(), builder };
-        Self { current: AtomicCell::new(known.intern(flags)), known: Mutex::new(known) }
+        Self { current: AtomicRef::new(known.intern(flags)), known: Mutex::new(known) }
     }
 
     #[inline]
     pub(crate) fn current(&self) -> &'static Revision {
-        self.current.load()
+        self.current.get().expect("it is set from the beginning")
     }
 
     /// Makes these flags the present ones. They must be those of the first revision by name.
@@ -98,7 +97,7 @@ impl Revisions {
         let flags = flags.in_order_of(names)?;
         let mut known = self.known();
         let revision = known.intern(flags);
-        self.current.store(revision);
+        self.current.set(revision);
         Ok(())
     }
 

@@ -9,8 +9,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crossbeam_utils::atomic::AtomicCell;
 use http::Request;
+use latency_experiment_record::AtomicRef;
 
 use crate::arms::Arms;
 use crate::assignments::Assignments;
@@ -29,7 +29,7 @@ pub(crate) struct Scope {
     id: [u64; 2],
     pub(crate) arms: Arms,
     /// As far as it is known before the response.
-    route: AtomicCell<&'static Route>,
+    route: AtomicRef<Route>,
     /// Bit i: flag i was consulted.
     exposed: AtomicU16,
     more: OnceLock<Box<More>>,
@@ -77,7 +77,7 @@ impl Scope {
             core,
             id,
             arms,
-            route: AtomicCell::new(route),
+            route: AtomicRef::new(route),
             exposed: AtomicU16::new(0),
             more,
             outer: AtomicPtr::default(),
@@ -94,11 +94,11 @@ impl Scope {
 
     #[inline]
     pub(crate) fn route(&self) -> &'static Route {
-        self.route.load()
+        self.route.get().expect("it is set from the beginning")
     }
 
     pub(crate) fn set_route(&self, route: &'static Route) {
-        self.route.store(route);
+        self.route.set(route);
     }
 
     /// The flags that the request consulted, on its own task or on one that it shared with.

@@ -73,6 +73,7 @@
 //! Documents and merges fail with [`Error`], which names place, value and rule. Recording never
 //! fails and never panics.
 
+mod atomic_ref;
 mod attached;
 mod bucket;
 mod clock;
@@ -94,6 +95,7 @@ mod sync;
 mod threshold_freeze;
 mod totals;
 
+pub use atomic_ref::AtomicRef;
 pub use attached::{Attached, SinceFreeze};
 pub use bucket::{Bucket, Buckets, BucketsIter};
 pub use clock::Clock;

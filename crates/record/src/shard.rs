@@ -16,10 +16,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::Sums;
+use crate::atomic_ref::AtomicRef;
 use crate::layout::{self, OVERFLOW, PAGE_BUCKETS, PAGES};
 use crate::segments::Segments;
 use crate::slowest::{SlowRequest, Slowest};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock, Published};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, OnceLock};
 use crate::totals::Totals;
 
 /// Index of a series in the tables of its recorder.
@@ -65,7 +66,7 @@ const LOW: u64 = u32::MAX as u64;
 #[repr(align(64))]
 struct Cells {
     /// Empty where the octave was never touched.
-    pages: [Published<Page>; PAGES],
+    pages: [AtomicRef<Page>; PAGES],
     sum: AtomicU64,
     // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
     // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²³ samples.
@@ -277,7 +278,7 @@ impl Shard {
         let slowest = self.slowest.lock().unwrap_or_else(PoisonError::into_inner);
         let slowest = slowest.get(&series.0).cloned().unwrap_or_default();
         let spill = self.lock_spill();
-        let pages = cells.pages.each_ref().map(Published::get);
+        let pages = cells.pages.each_ref().map(AtomicRef::get);
         Some(Reading { series, cells, pages, spill, slowest })
     }
 

@@ -1,14 +1,14 @@
 //! What threads share: of the standard library, or of loom, which tries all their interleavings.
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Mutex, MutexGuard, OnceLock};
 #[cfg(not(loom))]
 pub(crate) use std::thread_local as local_to_thread;
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[cfg(loom)]
@@ -22,50 +22,6 @@ macro_rules! local_to_thread {
 }
 #[cfg(loom)]
 pub(crate) use local_to_thread;
-
-/// A reference that one thread gives to all others, once.
-#[cfg(not(loom))]
-pub(crate) struct Published<T: 'static>(crossbeam_utils::atomic::AtomicCell<Option<&'static T>>);
-
-#[cfg(not(loom))]
-impl<T> Published<T> {
-    #[inline]
-    pub(crate) fn get(&self) -> Option<&'static T> {
-        self.0.load()
-    }
-
-    pub(crate) fn set(&self, value: &'static T) {
-        self.0.store(Some(value));
-    }
-}
-
-#[cfg(not(loom))]
-impl<T> Default for Published<T> {
-    fn default() -> Self {
-        Self(crossbeam_utils::atomic::AtomicCell::new(None))
-    }
-}
-
-#[cfg(loom)]
-pub(crate) struct Published<T: 'static>(OnceLock<&'static T>);
-
-#[cfg(loom)]
-impl<T> Published<T> {
-    pub(crate) fn get(&self) -> Option<&'static T> {
-        self.0.get().copied()
-    }
-
-    pub(crate) fn set(&self, value: &'static T) {
-        self.0.get_or_init(|| value);
-    }
-}
-
-#[cfg(loom)]
-impl<T> Default for Published<T> {
-    fn default() -> Self {
-        Self(OnceLock::new())
-    }
-}
 
 #[cfg(loom)]
 mod once {
