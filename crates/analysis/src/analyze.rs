@@ -147,7 +147,7 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn overall(&mut self, traffic: &Traffic<'_>) -> Result<(), stats::Error> {
         for variation in self.setting.variations() {
-            let segments = traffic.analysed().map(|route| (route.name, &route.total)).collect();
+            let segments = traffic.analysed().map(|route| (route.name, &route.shared)).collect();
             let pairing = Pairing { segments, variation };
             self.add(Segment::overall(), &pairing, traffic.population, Vec::new())?;
         }
@@ -160,7 +160,7 @@ impl Rows<'_> {
         traffic: &Traffic<'_>,
         moved: &BTreeMap<usize, bool>,
     ) -> Result<(), stats::Error> {
-        let Route { name, population, total, sizes } = route;
+        let Route { name, population, total, sizes, .. } = route;
         let consulted = *population == traffic.population;
         let doubts = if consulted { Vec::new() } else { vec![Doubt::NeverConsulted] };
         for variation in self.setting.variations() {

@@ -368,7 +368,7 @@ impl<'a> Setting<'a> {
                 log_e: geometric.evidence.log_e.and_then(finite),
                 variance_ns2: None,
             }),
-            probability_slower: (depth == Depth::Overall)
+            probability_slower: (depth == Depth::Overall && plan.fixed_n())
                 .then(|| brunner_munzel(widened, boundary, alpha))
                 .flatten()
                 .map(|test| Interval::of(&test.probability_slower)),

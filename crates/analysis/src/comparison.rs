@@ -33,7 +33,8 @@ pub struct Comparison {
     /// latencies; not for size classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geometric_mean: Option<MeanComparison>,
-    /// P(variation > control) and half of P(equal), valid at every look; only in overall comparisons.
+    /// P(variation > control) and half of P(equal), valid at every look; only in overall comparisons, and
+    /// when the plan asks for fixed-n figures, beside which it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability_slower: Option<Interval>,
     /// Error rate of the variation over that of the control, exact at every look; absent when requests

@@ -24,6 +24,9 @@ type Cells<'a> = BTreeMap<(&'a str, usize), Vec<&'a Histogram>>;
 
 impl<'a> Intervals<'a> {
     pub(crate) fn new(epochs: &'a Epochs<'_>) -> Self {
+        if epochs.snapshots.iter().all(|snapshot| snapshot.attached.intervals.is_empty()) {
+            return Self::default();
+        }
         let consulted = consulted(epochs);
         let mut intervals = Vec::new();
         for (epoch, snapshot) in epochs.snapshots.iter().enumerate() {

@@ -21,6 +21,9 @@ pub(crate) struct Frozen<'a>(BTreeMap<(usize, &'a str, usize), BTreeMap<&'a str,
 impl<'a> Frozen<'a> {
     pub(crate) fn new(epochs: &'a Epochs<'_>) -> Self {
         let mut frozen = Self::default();
+        if epochs.snapshots.iter().all(|snapshot| snapshot.attached.since_freeze.is_empty()) {
+            return frozen;
+        }
         let consulted = consulted(epochs);
         for (epoch, snapshot) in epochs.snapshots.iter().enumerate() {
             for (key, quantiles) in &snapshot.attached.since_freeze {

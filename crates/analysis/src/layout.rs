@@ -152,6 +152,11 @@ impl Layout {
         self.ranges = merged;
     }
 
+    /// The buckets themselves.
+    pub(crate) fn grid(self) -> Result<Grid, Error> {
+        Grid::new(self.ranges)
+    }
+
     /// The layout with all its buckets.
     pub(crate) fn frame(self) -> Result<Frame, Error> {
         let mut places = vec![Frame::ELSEWHERE; RECORDER_BUCKETS];
@@ -180,6 +185,7 @@ impl Frame {
         let mut counts = vec![0_u64; ranges.len()];
         let mut moments = Some((0_u128, 0_u128));
         for histogram in histograms {
+            let (mut lowest, mut highest) = (0.0, 0.0);
             for bucket in histogram.buckets() {
                 let place = match recorder_index((bucket.lower, bucket.upper)) {
                     Some(index) if self.places[index] != Self::ELSEWHERE => {
@@ -189,18 +195,38 @@ impl Frame {
                 };
                 // Too many are refused below.
                 counts[place] = counts[place].saturating_add(bucket.count);
+                let count = bucket.count as f64;
+                lowest += bucket.lower as f64 * count;
+                highest += bucket.upper as f64 * count;
             }
-            let sums = histogram.sums();
             moments = moments.and_then(|(sum, sum_sq)| {
-                Some((sum.checked_add(sums.sum?)?, sum_sq.checked_add(sums.sum_sq?)?))
+                let own = exact_sums(histogram, lowest, highest)?;
+                Some((sum.checked_add(own.0)?, sum_sq.checked_add(own.1)?))
             });
         }
         let distribution = Distribution::on(&self.grid, counts)?;
         Ok(match moments {
-            Some((sum, sum_sq)) => distribution.with_moments(sum, sum_sq),
+            Some((sum, sum_sq)) => distribution.with_exact_moments(sum, sum_sq),
             None => distribution,
         })
     }
+}
+
+/// The sums of a histogram, if they agree with what its buckets allow: in a copy of a live histogram they may
+/// lead by the requests that were being recorded.
+fn exact_sums(histogram: &Histogram, lowest: f64, highest: f64) -> Option<(u128, u128)> {
+    const ROUNDING: f64 = 1e-9;
+    let (sum, sum_sq) = (histogram.sums().sum?, histogram.sums().sum_sq?);
+    let (total, squares) = (sum as f64, sum_sq as f64);
+    let largest = histogram.buckets().last().map_or(0.0, |bucket| bucket.upper as f64);
+    let within = |low: f64, value: f64, high: f64| {
+        low * (1.0 - ROUNDING) <= value && value <= high * (1.0 + ROUNDING)
+    };
+    let count = histogram.count().max(1) as f64;
+    // With the mean m, n m^2 <= sum of squares <= largest n m.
+    let agree =
+        within(lowest, total, highest) && within(total / count * total, squares, largest * total);
+    agree.then_some((sum, sum_sq))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::iter::Sum;
 
 use latency_experiment_record::{Histogram, Milestone, Outcome, SeriesKey};
-use latency_experiment_stats::{Distribution, Error};
+use latency_experiment_stats::{Distribution, Error, Grid};
 
 use crate::epochs::Epochs;
 use crate::layout::{Frame, Layout};
@@ -98,6 +98,14 @@ impl Tallies {
         self.cells.len() / self.arms
     }
 
+    /// The same on a grid that has all buckets.
+    fn moved_to(&self, grid: &Grid) -> Result<Self, Error> {
+        let cells = self.cells.iter().map(|tally| {
+            Ok(Tally { latency: tally.latency.moved_to(grid)?, outcomes: tally.outcomes })
+        });
+        Ok(Self { arms: self.arms, cells: cells.collect::<Result<_, Error>>()? })
+    }
+
     /// The sum of the size classes of a route, of which there is at least one.
     fn total(sizes: &[(&str, Self)]) -> Result<Option<Self>, Error> {
         let Some((_, first)) = sizes.first() else { return Ok(None) };
@@ -115,6 +123,8 @@ pub(crate) struct Route<'a> {
     /// route never consulted the flag.
     pub(crate) population: Population,
     pub(crate) total: Tallies,
+    /// The same on the buckets of all routes, which makes comparing all of them fast.
+    pub(crate) shared: Tallies,
     /// Its size classes, in alphabetical order.
     pub(crate) sizes: Vec<(&'a str, Tallies)>,
 }
@@ -144,8 +154,9 @@ impl<'a> Traffic<'a> {
         for ((route, size), cells) in cells {
             segments.entry(route).or_default().insert(size, cells);
         }
-        let layouts = layouts(&segments);
-        let widened = layouts.iter().any(|layout| layout.widened);
+        let (layouts, all) = layouts(&segments);
+        let widened = all.widened;
+        let grid = all.grid()?;
         let population =
             if consulted.is_empty() { Population::Assigned } else { Population::Exposed };
         let mut routes = Vec::with_capacity(segments.len());
@@ -163,7 +174,8 @@ impl<'a> Traffic<'a> {
             };
             let population =
                 if consulted.contains(name) { Population::Exposed } else { Population::Assigned };
-            routes.push(Route { name, population, total, sizes });
+            let shared = total.moved_to(&grid)?;
+            routes.push(Route { name, population, total, shared, sizes });
         }
         Ok(Self { population, routes, widened })
     }
@@ -174,14 +186,19 @@ impl<'a> Traffic<'a> {
     }
 }
 
-/// The buckets of each route: its own, which are few, unless those of all routes together overlap.
-fn layouts(segments: &BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>>) -> Vec<Layout> {
+/// The buckets of each route, its own, which are few, unless those of all routes together overlap; and
+/// those of all routes.
+fn layouts(segments: &BTreeMap<&str, BTreeMap<&str, Vec<Parts<'_>>>>) -> (Vec<Layout>, Layout) {
     let histograms = |sizes: &BTreeMap<&str, Vec<Parts<'_>>>| {
         Layout::of(sizes.values().flatten().flat_map(|parts| parts.answered.iter().copied()))
     };
     let layouts: Vec<Layout> = segments.values().map(histograms).collect();
     let all = Layout::union(layouts.iter());
-    if all.widened { layouts.iter().map(|layout| layout.within(&all)).collect() } else { layouts }
+    if all.widened {
+        (layouts.iter().map(|layout| layout.within(&all)).collect(), all)
+    } else {
+        (layouts, all)
+    }
 }
 
 /// The routes of which some request consulted the flag.

@@ -74,6 +74,30 @@ impl Distribution {
         Ok(Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..Self::default() })
     }
 
+    /// The same distribution on a grid that has all of its buckets, and others.
+    ///
+    /// Fails when a bucket with observations is not among those of the grid.
+    pub fn moved_to(&self, grid: &Grid) -> Result<Self, Error> {
+        let mut ours = self.grid.edges().iter().zip(self.cumulative.iter()).peekable();
+        let mut cumulative = Vec::with_capacity(grid.edges().len());
+        let (mut up_to, mut stray) = (0, None);
+        for edges in grid.edges() {
+            while let Some((own, here)) = ours.next_if(|(own, _)| own.1 <= edges.1) {
+                if own != edges && *here > up_to {
+                    stray = Some((*own, *edges));
+                }
+                up_to = *here;
+            }
+            cumulative.push(up_to);
+        }
+        let beyond = ours.find(|(_, here)| **here > up_to);
+        let stray = stray.or(beyond.map(|(own, _)| (*own, *own)));
+        if let Some((first, second)) = stray {
+            return Err(Error::MixedBuckets { first, second });
+        }
+        Ok(Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..self.clone() })
+    }
+
     /// Builds a distribution of exactly known values, given as (value, count) in ascending order.
     pub fn from_points(points: impl IntoIterator<Item = (u64, u64)>) -> Result<Self, Error> {
         Self::new(points.into_iter().map(|(value, count)| Bucket {
@@ -93,6 +117,12 @@ impl Distribution {
         self.moments =
             Some(Moments { sum, sum_sq }).filter(|moments| moments.agree_with(self.buckets()));
         self
+    }
+
+    /// [`with_moments`](Self::with_moments) for sums that are known to agree with the buckets.
+    #[must_use]
+    pub fn with_exact_moments(self, sum: u128, sum_sq: u128) -> Self {
+        Self { moments: Some(Moments { sum, sum_sq }), ..self }
     }
 
     /// The same distribution with `count` further observations above everything measured, such as

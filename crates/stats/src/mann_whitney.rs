@@ -121,6 +121,9 @@ struct Ranks {
     tie_sum: Option<u128>,
 }
 
+/// Up to how many requests of both arms all sums fit 64 bits: cubes add up to less than 2^63.
+const REGISTERS_FIT: u128 = 1 << 21;
+
 /// Up to how many requests of both arms sums of cubes fit 128 bits, whatever the ties.
 const CUBES_FIT: u128 = 1 << 42;
 
@@ -128,6 +131,9 @@ impl Ranks {
     /// `None` when the buckets do not pair up, which a comparison rules out.
     fn of(control: &Distribution, variation: &Distribution) -> Option<Self> {
         let all = u128::from(control.count()) + u128::from(variation.count());
+        if all < REGISTERS_FIT && control.at_infinity() + variation.at_infinity() == 0 {
+            return Self::small(control, variation);
+        }
         let mut twice_u = 0;
         let mut cubes = Cubes::new(all);
         let (mut below_a, mut below_b) = (0, 0);
@@ -153,6 +159,29 @@ impl Ranks {
             requests: all as f64,
             untied,
             tie_sum,
+        })
+    }
+
+    /// [`of`](Self::of) for arms of the usual size, in single registers.
+    fn small(control: &Distribution, variation: &Distribution) -> Option<Self> {
+        let (mut twice_u, mut tie_sum) = (0_u64, 0_u64);
+        let (mut below_a, mut below_b) = (0, 0);
+        walk(control.cumulative(), variation.cumulative(), |_, up_to_a, up_to_b| {
+            let (a, b) = (up_to_a - below_a, up_to_b - below_b);
+            let size = a + b;
+            twice_u += b * (below_a + up_to_a);
+            // Equals 0 for an empty bucket.
+            tie_sum += (size * size).wrapping_sub(1).wrapping_mul(size);
+            (below_a, below_b) = (up_to_a, up_to_b);
+        })
+        .ok()?;
+        let all = below_a + below_b;
+        Some(Self {
+            twice_u: twice_u.into(),
+            pairs: u128::from(below_a) * u128::from(below_b),
+            requests: all as f64,
+            untied: (all * all * all - all - tie_sum) as f64,
+            tie_sum: Some(tie_sum.into()),
         })
     }
 }

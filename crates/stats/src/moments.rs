@@ -39,21 +39,24 @@ impl Moments {
         })
     }
 
-    /// Whether the sums lie between what the bucket edges allow, but for rounding.
+    /// Whether the sum lies between what the bucket edges allow, and the sum of squares between what the
+    /// sum and the largest edge do, but for rounding.
     pub(crate) fn agree_with(self, buckets: impl Iterator<Item = Bucket>) -> bool {
         const ROUNDING: f64 = 1e-9;
-        let (mut lower, mut upper) = ([0.0; 2], [0.0; 2]);
-        for Bucket { lower: from, upper: to, count } in buckets {
+        let (mut lowest, mut highest, mut all, mut largest) = (0.0, 0.0, 0.0, 0.0);
+        for Bucket { lower, upper, count } in buckets {
             // A distribution holds less than 2^63, and signed integers become floats in one instruction.
             let count = count.cast_signed() as f64;
-            let (from, to) = (from as f64, to as f64);
-            let (low, high) = (from * count, to * count);
-            lower = [lower[0] + low, lower[1] + low * from];
-            upper = [upper[0] + high, upper[1] + high * to];
+            largest = upper as f64;
+            lowest += lower as f64 * count;
+            highest += largest * count;
+            all += count;
         }
-        let sums = [self.sum as f64, self.sum_sq as f64].into_iter();
-        sums.zip(lower.into_iter().zip(upper)).all(|(sum, (low, high))| {
-            low * (1.0 - ROUNDING) <= sum && sum <= high * (1.0 + ROUNDING)
-        })
+        let (sum, sum_sq) = (self.sum as f64, self.sum_sq as f64);
+        let within = |low: f64, value: f64, high: f64| {
+            low * (1.0 - ROUNDING) <= value && value <= high * (1.0 + ROUNDING)
+        };
+        // With the mean m, n m^2 <= sum of squares <= largest n m.
+        within(lowest, sum, highest) && within(sum / all * sum, sum_sq, largest * sum)
     }
 }

@@ -1,5 +1,5 @@
 use crate::log_cdf::{LogCdf, shares_at};
-use crate::special::{increasing_root, quantile as normal_quantile};
+use crate::special::{increasing_root, increasing_root_between, quantile as normal_quantile};
 use crate::{
     Alpha, Boundary, Distribution, Error, NormalMixture, Power, Quantile, Share, TunedFor,
 };
@@ -178,7 +178,15 @@ impl Rates {
             let information = log_information.exp();
             drift * information.sqrt() - mixture.radius(information, design.alpha) - power
         };
-        increasing_root(excess, -5.0, 90.0, 1e-10).exp()
+        // The radius is between two and ten standard errors for all but extreme plans.
+        let bracket = [2.0, 10.0].map(|radius: f64| 2.0 * ((radius + power).max(0.1) / drift).ln());
+        let [low, high] = bracket.map(|at| (at, excess(at)));
+        let root = if low.1 <= 0.0 && high.1 >= 0.0 {
+            increasing_root_between(excess, low, high, 1e-10)
+        } else {
+            increasing_root(excess, -5.0, 90.0, 1e-10)
+        };
+        root.exp()
     }
 
     fn requirement(&self, design: &Design, information: f64) -> Option<Requirement> {

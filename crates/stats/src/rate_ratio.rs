@@ -28,7 +28,7 @@ pub struct EventCounts {
 /// **Estimand**: theta = P(event | variation) / P(event | control) for each request.
 ///
 /// **Formula**: an event falls into the variation with probability q = share theta / (share theta + 1 -
-/// share). In one epoch the interval is that of [`bernoulli_confidence_sequence`] for q, turned into theta.
+/// share). In one epoch the interval is that of [`bernoulli_confidence_sequence`](crate::bernoulli_confidence_sequence) for q, turned into theta.
 /// Over several epochs it holds every theta with ln E below ln(1/alpha), where, with `q_j` at theta
 /// `exp(d_j)`,
 ///
