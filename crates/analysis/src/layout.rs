@@ -218,7 +218,7 @@ fn exact_sums(histogram: &Histogram, lowest: f64, highest: f64) -> Option<(u128,
     const ROUNDING: f64 = 1e-9;
     let (sum, sum_sq) = (histogram.sums().sum?, histogram.sums().sum_sq?);
     let (total, squares) = (sum as f64, sum_sq as f64);
-    let largest = histogram.buckets().last().map_or(0.0, |bucket| bucket.upper as f64);
+    let largest = histogram.buckets().into_iter().last().map_or(0.0, |bucket| bucket.upper as f64);
     let within = |low: f64, value: f64, high: f64| {
         low * (1.0 - ROUNDING) <= value && value <= high * (1.0 + ROUNDING)
     };
