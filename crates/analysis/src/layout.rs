@@ -1,6 +1,6 @@
 //! The buckets that histograms are brought to before they are compared.
 
-use latency_experiment_record::Histogram;
+use latency_experiment_record::{Bucket, Histogram};
 use latency_experiment_stats::{Distribution, Error, Grid};
 
 /// Ranges of values, ascending and disjoint, of which each holds all buckets that overlap it.
@@ -23,53 +23,37 @@ pub(crate) struct Frame {
     places: Vec<u32>,
 }
 
-/// Buckets of the recorder, the overflow bucket included.
-const RECORDER_BUCKETS: usize = (30 << 7) + 1;
-
-/// The position of a bucket among those of this project's recorder: 128 per octave up to 2^36, then one.
-/// `None` for one that is not its.
-///
-/// Nearly all buckets are of these, and a position finds them without a search.
-fn recorder_index((lower, upper): (u64, u64)) -> Option<usize> {
-    if lower >= 1 << 36 {
-        return (lower == 1 << 36 && upper == u64::MAX).then_some(RECORDER_BUCKETS - 1);
-    }
-    let shift = (lower | 128).ilog2() - 7;
-    let width = 1 << shift;
-    let own = lower & (width - 1) == 0 && upper == lower + (width - 1);
-    own.then_some(((shift as usize) << 7) + (lower >> shift) as usize)
-}
-
-/// Which buckets of the recorder occur.
-struct Known([bool; RECORDER_BUCKETS]);
+/// Which buckets of the recorder's layout occur. Nearly all buckets are of it, and a position in it
+/// finds them without a search.
+struct Known([bool; Bucket::POSITIONS]);
 
 impl Default for Known {
     fn default() -> Self {
-        Self([false; RECORDER_BUCKETS])
+        Self([false; Bucket::POSITIONS])
     }
 }
 
 impl Known {
-    /// Notes a bucket; false when it is not one of the recorder's.
-    fn note(&mut self, edges: (u64, u64)) -> bool {
-        let index = recorder_index(edges);
-        if let Some(index) = index {
-            self.0[index] = true;
+    /// Notes the buckets of a histogram; gives those back that are not of the recorder's layout.
+    fn note(&mut self, histogram: &Histogram) -> Vec<(u64, u64)> {
+        if histogram.buckets().for_each_position(|position, _| self.0[position] = true) {
+            return Vec::new();
         }
-        index.is_some()
+        let bounds = histogram.buckets().iter().map(|bucket| (bucket.lower, bucket.upper));
+        let others = bounds.filter(|bounds| match Bucket::position_of(*bounds) {
+            Some(position) => {
+                self.0[position] = true;
+                false
+            }
+            None => true,
+        });
+        others.collect()
     }
 
-    /// The edges of those that occur, ascending.
+    /// The bounds of those that occur, ascending.
     fn edges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let occur = self.0.iter().enumerate().filter(|(_, occurs)| **occurs);
-        occur.map(|(index, _)| {
-            if index == RECORDER_BUCKETS - 1 {
-                return (1 << 36, u64::MAX);
-            }
-            let shift = (index >> 7).saturating_sub(1);
-            let lower = ((index - (shift << 7)) as u64) << shift;
-            (lower, lower + ((1 << shift) - 1))
-        })
+        occur.map(|(position, _)| Bucket::bounds_at(position))
     }
 }
 
@@ -79,8 +63,7 @@ impl Layout {
         let mut known = Known::default();
         let mut foreign: Vec<Vec<(u64, u64)>> = Vec::new();
         for histogram in histograms {
-            let buckets = histogram.buckets().iter().map(|bucket| (bucket.lower, bucket.upper));
-            let others: Vec<(u64, u64)> = buckets.filter(|edges| !known.note(*edges)).collect();
+            let others = known.note(histogram);
             if !others.is_empty() {
                 foreign.push(others);
             }
@@ -159,10 +142,10 @@ impl Layout {
 
     /// The layout with all its buckets.
     pub(crate) fn frame(self) -> Result<Frame, Error> {
-        let mut places = vec![Frame::ELSEWHERE; RECORDER_BUCKETS];
+        let mut places = vec![Frame::ELSEWHERE; Bucket::POSITIONS];
         for (place, edges) in self.ranges.iter().enumerate() {
-            if let Some(index) = recorder_index(*edges) {
-                places[index] = u32::try_from(place).unwrap_or(Frame::ELSEWHERE);
+            if let Some(position) = Bucket::position_of(*edges) {
+                places[position] = u32::try_from(place).unwrap_or(Frame::ELSEWHERE);
             }
         }
         Ok(Frame { grid: Grid::new(self.ranges)?, places })
@@ -181,26 +164,12 @@ impl Frame {
         if histograms.is_empty() {
             return Ok(Distribution::default());
         }
-        let ranges = self.grid.edges();
-        let mut counts = vec![0_u64; ranges.len()];
+        let mut counts = vec![0_u64; self.grid.edges().len()];
         let mut moments = Some((0_u128, 0_u128));
         for histogram in histograms {
-            let (mut lowest, mut highest) = (0.0, 0.0);
-            for bucket in histogram.buckets() {
-                let place = match recorder_index((bucket.lower, bucket.upper)) {
-                    Some(index) if self.places[index] != Self::ELSEWHERE => {
-                        self.places[index] as usize
-                    }
-                    _ => ranges.partition_point(|range| range.1 < bucket.lower),
-                };
-                // Too many are refused below.
-                counts[place] = counts[place].saturating_add(bucket.count);
-                let count = bucket.count as f64;
-                lowest += bucket.lower as f64 * count;
-                highest += bucket.upper as f64 * count;
-            }
+            let range = self.add(histogram, &mut counts);
             moments = moments.and_then(|(sum, sum_sq)| {
-                let own = exact_sums(histogram, lowest, highest)?;
+                let own = exact_sums(histogram, range)?;
                 Some((sum.checked_add(own.0)?, sum_sq.checked_add(own.1)?))
             });
         }
@@ -210,15 +179,58 @@ impl Frame {
             None => distribution,
         })
     }
+
+    /// Adds the counts of a histogram; too many saturate, and are refused later.
+    fn add(&self, histogram: &Histogram, counts: &mut [u64]) -> SumRange {
+        let ranges = self.grid.edges();
+        let mut range = SumRange::default();
+        let mut all_here = true;
+        let recorders = histogram.buckets().for_each_position(|position, _| {
+            all_here &= self.places[position] != Self::ELSEWHERE;
+        });
+        if recorders && all_here {
+            histogram.buckets().for_each_position(|position, count| {
+                let place = self.places[position] as usize;
+                counts[place] = counts[place].saturating_add(count);
+                range.add(ranges[place], count);
+            });
+            return range;
+        }
+        for bucket in histogram.buckets() {
+            let place = ranges.partition_point(|range| range.1 < bucket.lower);
+            counts[place] = counts[place].saturating_add(bucket.count);
+            range.add((bucket.lower, bucket.upper), bucket.count);
+        }
+        range
+    }
+}
+
+/// Between what the buckets of a histogram allow its sums to be.
+#[derive(Default)]
+struct SumRange {
+    lowest: f64,
+    highest: f64,
+    /// Upper bound of the last bucket.
+    largest: f64,
+}
+
+impl SumRange {
+    #[inline]
+    fn add(&mut self, (lower, upper): (u64, u64), count: u64) {
+        let count = count as f64;
+        self.lowest += lower as f64 * count;
+        self.largest = upper as f64;
+        self.highest += self.largest * count;
+    }
 }
 
 /// The sums of a histogram, if they agree with what its buckets allow: in a copy of a live histogram they may
 /// lead by the requests that were being recorded.
-fn exact_sums(histogram: &Histogram, lowest: f64, highest: f64) -> Option<(u128, u128)> {
+fn exact_sums(histogram: &Histogram, range: SumRange) -> Option<(u128, u128)> {
     const ROUNDING: f64 = 1e-9;
+    let SumRange { lowest, highest, largest } = range;
     let (sum, sum_sq) = (histogram.sums().sum?, histogram.sums().sum_sq?);
     let (total, squares) = (sum as f64, sum_sq as f64);
-    let largest = histogram.buckets().into_iter().last().map_or(0.0, |bucket| bucket.upper as f64);
     let within = |low: f64, value: f64, high: f64| {
         low * (1.0 - ROUNDING) <= value && value <= high * (1.0 + ROUNDING)
     };
@@ -255,22 +267,6 @@ mod tests {
         }
         let chain = layout(&[&[(0, 4), (10, 12)], &[(3, 8)], &[(8, 11)]]);
         assert_eq!(chain.ranges, [(0, 12)]);
-    }
-
-    #[test]
-    fn buckets_of_the_recorder_are_found_by_position() {
-        let mut next = 0;
-        for index in 0..RECORDER_BUCKETS {
-            let mut known = Known::default();
-            known.0[index] = true;
-            let edges = known.edges().next().unwrap();
-            assert_eq!((edges.0, recorder_index(edges)), (next, Some(index)));
-            next = edges.1.wrapping_add(1);
-        }
-        assert_eq!(next, 0, "they tile all values");
-        for foreign in [(0, 1), (256, 256), (257, 258), (1 << 36, 1 << 37), (1 << 37, u64::MAX)] {
-            assert_eq!(recorder_index(foreign), None, "{foreign:?}");
-        }
     }
 
     #[test]

@@ -187,6 +187,17 @@ impl Runs {
         self.buckets
     }
 
+    /// `false`, without a call, when a bucket stands for a whole octave.
+    pub(crate) fn for_each_position(&self, mut see: impl FnMut(usize, u64)) -> bool {
+        if self.runs().any(Run::is_whole) {
+            return false;
+        }
+        for run in self.runs() {
+            run.each(|offset, count| see(run.octave * PAGE_BUCKETS + offset, count));
+        }
+        true
+    }
+
     pub(crate) fn iter(&self) -> RunsIter<'_> {
         RunsIter { current: None, rest: self.bytes(), left: self.len() }
     }
