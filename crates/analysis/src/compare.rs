@@ -255,6 +255,7 @@ impl<'a> Setting<'a> {
             common_ratio: common.map(|ratio| Interval::of(&ratio)),
             more: match depth {
                 Depth::Size => More::default(),
+                Depth::Route if !plan.route_details() => More::default(),
                 _ => self.more(pairing, &answered, &widened, &arms, depth),
             },
             dropped_share: answered.dropped_share(),

@@ -21,6 +21,8 @@ pub(crate) struct Frame {
     grid: Grid,
     /// Where each bucket of the recorder is in the grid.
     places: Vec<u32>,
+    /// No bucket that it is for lies inside a wider one.
+    exact: bool,
 }
 
 /// Which buckets of the recorder's layout occur. Nearly all buckets are of it, and a position in it
@@ -148,7 +150,7 @@ impl Layout {
                 places[position] = u32::try_from(place).unwrap_or(Frame::ELSEWHERE);
             }
         }
-        Ok(Frame { grid: Grid::new(self.ranges)?, places })
+        Ok(Frame { exact: !self.widened, grid: Grid::new(self.ranges)?, places })
     }
 }
 
@@ -184,17 +186,15 @@ impl Frame {
     fn add(&self, histogram: &Histogram, counts: &mut [u64]) -> SumRange {
         let ranges = self.grid.edges();
         let mut range = SumRange::default();
-        let mut all_here = true;
-        let recorders = histogram.buckets().for_each_position(|position, _| {
-            all_here &= self.places[position] != Self::ELSEWHERE;
-        });
-        if recorders && all_here {
-            histogram.buckets().for_each_position(|position, count| {
+        if self.exact {
+            let seen = histogram.buckets().for_each_position(|position, count| {
                 let place = self.places[position] as usize;
                 counts[place] = counts[place].saturating_add(count);
                 range.add(ranges[place], count);
             });
-            return range;
+            if seen {
+                return range;
+            }
         }
         for bucket in histogram.buckets() {
             let place = ranges.partition_point(|range| range.1 < bucket.lower);

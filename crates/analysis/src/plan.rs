@@ -16,6 +16,7 @@ use crate::Error;
 /// | equivalence margin | none | "equivalent" needs a margin that someone chose |
 /// | fixed n | no | dashboards are looked at more than once |
 /// | strict, Hodges-Lehmann | no | they cost more time than all the rest |
+/// | route details | no | overall they are always there; for each route they cost time that a service needs |
 ///
 /// ```
 /// use latency_experiment_analysis::Plan;
@@ -28,6 +29,7 @@ use crate::Error;
 /// # Ok::<(), latency_experiment_analysis::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct Plan {
     alpha: Alpha,
     /// At least one, no two equal.
@@ -40,6 +42,7 @@ pub struct Plan {
     fixed_n: bool,
     strict: bool,
     hodges_lehmann: bool,
+    route_details: bool,
 }
 
 impl Default for Plan {
@@ -54,6 +57,7 @@ impl Default for Plan {
             fixed_n: false,
             strict: false,
             hodges_lehmann: false,
+            route_details: false,
         }
     }
 }
@@ -144,6 +148,18 @@ impl Plan {
     #[must_use]
     pub fn with_hodges_lehmann(self, hodges_lehmann: bool) -> Self {
         Self { hodges_lehmann, ..self }
+    }
+
+    /// Adds to each route what the overall comparison always has: the geometric mean, exact ratios of
+    /// the error and censoring rates, and label e-values. The other options imply it.
+    #[must_use]
+    pub fn with_route_details(self, route_details: bool) -> Self {
+        Self { route_details, ..self }
+    }
+
+    /// Whether routes have all that the overall comparison has.
+    pub fn route_details(&self) -> bool {
+        self.route_details || self.fixed_n || self.strict || self.hodges_lehmann
     }
 
     /// Error probability of every interval.

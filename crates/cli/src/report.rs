@@ -102,7 +102,8 @@ impl Options {
         let mut plan = Plan::default()
             .with_fixed_n(self.fixed_n)
             .with_strict(self.strict)
-            .with_hodges_lehmann(self.hodges_lehmann);
+            .with_hodges_lehmann(self.hodges_lehmann)
+            .with_route_details(true);
         if let Some(alpha) = self.alpha {
             plan = plan.with_alpha(alpha)?;
         }
