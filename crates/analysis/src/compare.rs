@@ -273,6 +273,12 @@ impl<'a> Setting<'a> {
             // A test of ranks that heeds neither groups nor blocks.
             figures.mann_whitney = None;
         }
+        if let Subjects::Sticky(_) = &self.subjects {
+            // The design effect is that of a share above a threshold. Within a subject means resemble each
+            // other more: simulated, their intervals would miss in 7 % and geometric ones in 10 % at 5 %.
+            figures.mean.keep_points_only();
+            figures.more.geometric_mean.iter_mut().for_each(MeanComparison::keep_points_only);
+        }
         if !spread.tested {
             figures.keep_points_only();
         }
@@ -484,8 +490,7 @@ impl Figures {
         }
         for mean in [Some(&mut self.mean), self.more.geometric_mean.as_mut()].into_iter().flatten()
         {
-            mean.lift = mean.lift.without_bounds();
-            (mean.p_value, mean.log_e) = (None, None);
+            mean.keep_points_only();
         }
         self.more.probability_slower = self.more.probability_slower.map(Interval::without_bounds);
         self.log_e = None;

@@ -161,6 +161,14 @@ pub struct MeanComparison {
     pub variance_ns2: Option<Roles<Option<f64>>>,
 }
 
+impl MeanComparison {
+    /// The estimates without interval and test.
+    pub(crate) fn keep_points_only(&mut self) {
+        self.lift = self.lift.without_bounds();
+        (self.p_value, self.log_e) = (None, None);
+    }
+}
+
 /// Exact tests of the arm of bad requests: ln of e-values, valid at every look. A test decides at
 /// ln(1/alpha).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -35,6 +35,8 @@ fn sticky_subjects_are_judged_by_random_groups() {
     assert!((3.0..20.0).contains(&effect), "20 alike requests of a user say less: {effect}");
     assert_eq!((comparison.mann_whitney, comparison.labels.clone()), (None, None));
     assert_eq!((median.control.upper_ns, comparison.errors_ratio), (None, None));
+    let mean = comparison.mean.lift;
+    assert!(mean.estimate.is_some() && mean.lower.is_none() && mean.upper.is_none(), "{mean:?}");
     assert!(report.warnings[0].contains("request-level tests are refused"), "{report}");
     assert!(report.warnings[0].contains("32 random groups"), "{report}");
     assert!(report.srm.p_value.unwrap() > 0.001 && !report.srm.mismatch);
