@@ -206,7 +206,7 @@ impl Frame {
 }
 
 /// Between what the buckets of a histogram allow its sums to be.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct SumRange {
     lowest: f64,
     highest: f64,
