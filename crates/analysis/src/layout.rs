@@ -21,6 +21,8 @@ pub(crate) struct Frame {
     grid: Grid,
     /// Where each bucket of the recorder is in the grid.
     places: Vec<u32>,
+    /// The bounds of each bucket of the grid, as sums need them.
+    bounds: Vec<(f64, f64)>,
     /// No bucket that it is for lies inside a wider one.
     exact: bool,
 }
@@ -150,7 +152,8 @@ impl Layout {
                 places[position] = u32::try_from(place).unwrap_or(Frame::ELSEWHERE);
             }
         }
-        Ok(Frame { exact: !self.widened, grid: Grid::new(self.ranges)?, places })
+        let bounds = self.ranges.iter().map(|range| (range.0 as f64, range.1 as f64)).collect();
+        Ok(Frame { exact: !self.widened, bounds, grid: Grid::new(self.ranges)?, places })
     }
 }
 
@@ -184,22 +187,22 @@ impl Frame {
 
     /// Adds the counts of a histogram; too many saturate, and are refused later.
     fn add(&self, histogram: &Histogram, counts: &mut [u64]) -> SumRange {
-        let ranges = self.grid.edges();
         let mut range = SumRange::default();
         if self.exact {
             let seen = histogram.buckets().for_each_position(|position, count| {
                 let place = self.places[position] as usize;
                 counts[place] = counts[place].saturating_add(count);
-                range.add(ranges[place], count);
+                range.add(self.bounds[place], count);
             });
             if seen {
                 return range;
             }
         }
+        let ranges = self.grid.edges();
         for bucket in histogram.buckets() {
             let place = ranges.partition_point(|range| range.1 < bucket.lower);
             counts[place] = counts[place].saturating_add(bucket.count);
-            range.add((bucket.lower, bucket.upper), bucket.count);
+            range.add((bucket.lower as f64, bucket.upper as f64), bucket.count);
         }
         range
     }
@@ -216,11 +219,11 @@ struct SumRange {
 
 impl SumRange {
     #[inline]
-    fn add(&mut self, (lower, upper): (u64, u64), count: u64) {
+    fn add(&mut self, (lower, upper): (f64, f64), count: u64) {
         let count = count as f64;
-        self.lowest += lower as f64 * count;
-        self.largest = upper as f64;
-        self.highest += self.largest * count;
+        self.lowest += lower * count;
+        self.largest = upper;
+        self.highest += upper * count;
     }
 }
 

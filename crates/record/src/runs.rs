@@ -29,6 +29,8 @@ pub(crate) struct Runs {
     shared: Arc<Vec<u8>>,
     range: Range<usize>,
     buckets: usize,
+    /// Whether a bucket stands for a whole octave.
+    whole: bool,
 }
 
 /// Puts bytes together: of one histogram after the other, of each octave by octave.
@@ -36,6 +38,7 @@ pub(crate) struct Runs {
 pub(crate) struct RunsWriter {
     bytes: Vec<u8>,
     start: usize,
+    whole: bool,
     buckets: usize,
     count: u64,
 }
@@ -45,6 +48,7 @@ pub(crate) struct RunsWriter {
 pub(crate) struct Written {
     range: Range<usize>,
     buckets: usize,
+    whole: bool,
     /// The sum of its counts.
     pub(crate) count: u64,
 }
@@ -92,6 +96,7 @@ impl RunsWriter {
 
     /// Adds an octave as one bucket.
     pub(crate) fn whole(&mut self, octave: usize, count: u64) {
+        self.whole |= count > 0;
         self.run(octave, &[WHOLE], &[count]);
     }
 
@@ -127,12 +132,18 @@ impl RunsWriter {
     fn copy(&mut self, run: Run<'_>) {
         self.bytes.extend_from_slice(run.bytes);
         self.buckets += run.offsets.len();
+        self.whole |= run.is_whole();
     }
 
     /// Ends a histogram; what is added from now on belongs to the next one.
     pub(crate) fn end(&mut self) -> Written {
         let range = mem::replace(&mut self.start, self.bytes.len())..self.bytes.len();
-        Written { range, buckets: mem::take(&mut self.buckets), count: mem::take(&mut self.count) }
+        Written {
+            range,
+            buckets: mem::take(&mut self.buckets),
+            whole: mem::take(&mut self.whole),
+            count: mem::take(&mut self.count),
+        }
     }
 
     /// What was written, to be shared by all of its histograms.
@@ -149,7 +160,8 @@ impl RunsWriter {
 
 impl Runs {
     pub(crate) fn new(shared: &Arc<Vec<u8>>, written: Written) -> Self {
-        Self { shared: Arc::clone(shared), range: written.range, buckets: written.buckets }
+        let Written { range, buckets, whole, .. } = written;
+        Self { shared: Arc::clone(shared), range, buckets, whole }
     }
 
     /// `None` when a bucket is not of this layout. The buckets ascend and hold something.
@@ -189,7 +201,7 @@ impl Runs {
 
     /// `false`, without a call, when a bucket stands for a whole octave.
     pub(crate) fn for_each_position(&self, mut see: impl FnMut(usize, u64)) -> bool {
-        if self.runs().any(Run::is_whole) {
+        if self.whole {
             return false;
         }
         for run in self.runs() {
