@@ -127,8 +127,9 @@ impl LatencyExperiment {
     ///
     /// When the flag is of another `LatencyExperiment`.
     pub fn report_of(&self, flag: FlagHandle, plan: &Plan) -> Report {
-        let mut snapshots = self.snapshots_of(flag);
+        // First the present epoch: it is among all of them, also when another one begins meanwhile.
         let control = self.snapshot_of(flag).experiment.control;
+        let mut snapshots = self.snapshots_of(flag);
         snapshots.retain(|snapshot| snapshot.experiment.control == control);
         analyze(&snapshots, plan).expect("epochs of one flag with one control can be compared")
     }

@@ -95,8 +95,8 @@ impl Core {
         arms
     }
 
-    /// Counts that the clock of a request was started, which another layer assigned; `assigned` tells
-    /// whether that layer counted it.
+    /// Counts that the clock of a request was started by a layer that assigns nothing; `assigned` tells
+    /// whether a layer further out did, which has counted it as assigned.
     pub(crate) fn start_assigned(&self, route: &Route, arms: &Arms, assigned: bool) {
         self.recorder.write(|writer| {
             for (flag, (counted, epoch)) in route.flags.iter().zip(route.epochs).enumerate() {

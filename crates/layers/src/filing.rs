@@ -14,18 +14,20 @@ pub(crate) struct Filed {
     pub(crate) route: &'static Route,
     pub(crate) size_class: usize,
     pub(crate) outcome: Outcome,
+    /// Bit i: flag i was consulted. Read once, so that all milestones of a request agree on it, also
+    /// when a task that it was shared with consults a flag in between.
+    pub(crate) exposed: u16,
 }
 
 impl Core {
     /// Records the latency of a request that has ended into the series of every flag.
     #[inline(always)]
     pub(crate) fn record(&self, scope: &Scope, filed: Filed, latency_ns: u64) {
-        let exposed = scope.exposed();
         let latency = Sample::of(latency_ns);
         let place = filed.place(0);
         self.recorder.write(|writer| {
             for (flag, cells) in filed.route.flags.iter().enumerate() {
-                let (arm, exposed) = (scope.arms.of(flag), exposed >> flag & 1 == 1);
+                let (arm, exposed) = (scope.arms.of(flag), filed.is_exposed(flag));
                 let series = match cells.series.get(place, arm, exposed) {
                     Some(series) => series,
                     None => self.resolve(filed, 0, flag, arm, exposed),
@@ -37,10 +39,9 @@ impl Core {
 
     /// Records a further milestone of the same request: its position in [`MILESTONES`].
     pub(crate) fn record_milestone(&self, scope: &Scope, filed: Filed, milestone: usize, ns: u64) {
-        let exposed = scope.exposed();
         self.recorder.write(|writer| {
             for (flag, cells) in filed.route.flags.iter().enumerate() {
-                let (arm, exposed) = (scope.arms.of(flag), exposed >> flag & 1 == 1);
+                let (arm, exposed) = (scope.arms.of(flag), filed.is_exposed(flag));
                 let series = cells.series.get(filed.place(milestone), arm, exposed);
                 let series =
                     series.unwrap_or_else(|| self.resolve(filed, milestone, flag, arm, exposed));
@@ -93,7 +94,7 @@ impl Core {
         arm: FlagArm,
         exposed: bool,
     ) -> SeriesId {
-        let Filed { route, size_class, outcome } = filed;
+        let Filed { route, size_class, outcome, .. } = filed;
         let cells = &route.flags[flag].series;
         let key = |arm_name: &str| SeriesKey {
             arm: arm_name.to_owned(),
@@ -112,6 +113,11 @@ impl Core {
 }
 
 impl Filed {
+    #[inline]
+    fn is_exposed(self, flag: usize) -> bool {
+        self.exposed >> flag & 1 == 1
+    }
+
     #[inline]
     fn place(self, milestone: usize) -> usize {
         route_table::place(self.size_class, self.outcome) + milestone

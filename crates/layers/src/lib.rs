@@ -54,7 +54,8 @@
 //! - Request and response pass unchanged, body type included. The inner service is called in
 //!   place: no `Clone` bound, no boxing, readiness is forwarded.
 //! - The steady state adds no allocation and no lock to a request, and writes no cache line that
-//!   another thread writes.
+//!   another thread writes. What is asked for beyond the defaults may: an ID that a client sent, headers
+//!   that are told, assignments that are shared with other tasks.
 //! - The number of routes and series is bounded; a client cannot mint new ones.
 //!
 //! # Limits

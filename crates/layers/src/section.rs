@@ -72,7 +72,7 @@ impl Running {
 
     fn end(&mut self, cancelled: bool) {
         let Some(scope) = self.scope.as_ref().filter(|_| !self.ended) else { return };
-        drop(scope::observe(scope));
+        scope::catch_up(scope);
         self.ended = true;
         let clock = &scope.core.clock;
         let elapsed_ns = clock.elapsed_ns(self.started, clock.raw());

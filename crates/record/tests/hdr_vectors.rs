@@ -1,35 +1,18 @@
 //! The bucket layout against reference values of another `HdrHistogram` implementation.
 
 use jiff::Timestamp;
-use latency_experiment_record::{
-    Arm, Bucket, Experiment, Fingerprint, Histogram, Limits, Milestone, Outcome, Recorder,
-    SeriesKey, Subject,
-};
+use latency_experiment_record::{Bucket, Histogram, Limits, Recorder};
 use serde_json::Value;
+
+mod support;
+use support::{experiment, key};
 
 /// What the recorder makes of the raw values of a case.
 fn recorded(case: &Value) -> Histogram {
     let recorder = Recorder::new(Limits::default(), Timestamp::UNIX_EPOCH);
-    let (experiment, _) = recorder.register(Experiment {
-        name: "vectors".to_owned(),
-        epoch: 1,
-        fingerprint: Fingerprint(1),
-        control: "control".to_owned(),
-        arms: vec![Arm { name: "control".to_owned(), weight: 1 }],
-        subject: Subject::RequestId,
-        coverage_bp: 10_000,
-    });
-    let key = SeriesKey {
-        arm: "control".to_owned(),
-        route: "GET /".to_owned(),
-        size: "unknown".to_owned(),
-        outcome: Outcome::Completed,
-        milestone: Milestone::Latency,
-        exposed: true,
-        group: None,
-        block: None,
-    };
-    let series = recorder.series(experiment, key.clone());
+    let (id, _) = recorder.register(experiment());
+    let key = key("control", "GET /");
+    let series = recorder.series(id, key.clone());
     let integers = |name: &str| {
         let numbers = case["raw"][name].as_array().unwrap().iter();
         numbers.map(|number| number.as_u64().unwrap()).collect::<Vec<_>>()
@@ -39,7 +22,7 @@ fn recorded(case: &Value) -> Histogram {
             recorder.write(|writer| writer.record(series, value));
         }
     }
-    recorder.snapshot(experiment, Timestamp::UNIX_EPOCH).series[&key].clone()
+    recorder.snapshot(id, Timestamp::UNIX_EPOCH).series[&key].clone()
 }
 
 #[test]

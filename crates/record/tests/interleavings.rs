@@ -7,30 +7,8 @@ use jiff::Timestamp;
 use latency_experiment_record::*;
 use proptest::prelude::*;
 
-fn experiment() -> Experiment {
-    Experiment {
-        name: "flag".to_owned(),
-        epoch: 1,
-        fingerprint: Fingerprint(7),
-        control: "control".to_owned(),
-        arms: ["control", "variation"].map(|name| Arm { name: name.to_owned(), weight: 1 }).into(),
-        subject: Subject::RequestId,
-        coverage_bp: 10_000,
-    }
-}
-
-fn key(route: &str) -> SeriesKey {
-    SeriesKey {
-        arm: "control".to_owned(),
-        route: route.to_owned(),
-        size: "0-500kB".to_owned(),
-        outcome: Outcome::Completed,
-        milestone: Milestone::Latency,
-        exposed: true,
-        group: None,
-        block: None,
-    }
-}
+mod support;
+use support::{experiment, key};
 
 /// What one thread records, into which of the series, before it ends.
 type Script = Vec<(usize, u64)>;
@@ -57,7 +35,7 @@ proptest! {
         let recorder = Recorder::new(limits, Timestamp::UNIX_EPOCH);
         let (id, _) = recorder.register(experiment());
         let routes = ["GET /a", "GET /b", "GET /c"];
-        let series = routes.map(|route| recorder.series(id, key(route)));
+        let series = routes.map(|route| recorder.series(id, key("control", route)));
 
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -85,7 +63,7 @@ proptest! {
         let mut witnesses = BTreeMap::new();
         for &(place, value) in generations.iter().flatten().flatten() {
             let new = || hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 36, 2).unwrap();
-            witnesses.entry(key(routes[place])).or_insert_with(new).record(value).unwrap();
+            witnesses.entry(key("control", routes[place])).or_insert_with(new).record(value).unwrap();
         }
         let snapshot = recorder.snapshot(id, Timestamp::UNIX_EPOCH);
         prop_assert_eq!(snapshot.series.len(), witnesses.len());
@@ -118,7 +96,7 @@ fn a_hostile_number_of_routes_costs_bounded_memory_and_no_count() {
         for thread in 0..2 {
             scope.spawn(move || {
                 for route in (thread..ROUTES).step_by(2) {
-                    let series = recorder.series(id, key(&format!("GET /{route}")));
+                    let series = recorder.series(id, key("control", &format!("GET /{route}")));
                     // Seven octaves for each, which is more than there are pages.
                     let value = 1 << (route % 7 * 4);
                     recorder.write(|writer| writer.record(series, value));
@@ -129,7 +107,7 @@ fn a_hostile_number_of_routes_costs_bounded_memory_and_no_count() {
     let snapshot = recorder.snapshot(id, Timestamp::UNIX_EPOCH);
     assert_eq!(snapshot.series.values().map(Histogram::count).sum::<u64>(), ROUTES);
     assert_eq!(snapshot.series.len(), MAX_SERIES + 1, "and the one that the rest shares");
-    let shared = &snapshot.series[&key(reserved::OVERFLOW)];
+    let shared = &snapshot.series[&key("control", reserved::OVERFLOW)];
     assert_eq!(shared.count(), ROUTES - MAX_SERIES as u64);
     assert_eq!(snapshot.counters.overflow_series, ROUTES - MAX_SERIES as u64);
     assert_eq!(snapshot.counters.coarsened, 0, "one page per series, and seven for each thread's");
@@ -139,7 +117,7 @@ fn a_hostile_number_of_routes_costs_bounded_memory_and_no_count() {
     let recorder = Recorder::new(limits, Timestamp::UNIX_EPOCH);
     let (id, _) = recorder.register(experiment());
     for route in 0..1_000 {
-        let series = recorder.series(id, key(&format!("GET /{route}")));
+        let series = recorder.series(id, key("control", &format!("GET /{route}")));
         recorder.write(|writer| (0..10).for_each(|n| writer.record(series, 1_000 << n)));
     }
     let snapshot = recorder.snapshot(id, Timestamp::UNIX_EPOCH);
@@ -154,12 +132,12 @@ fn sums_that_outgrow_their_cells_stay_exact() {
     const COUNT: u64 = (1 << 23) + 1_000;
     let recorder = Recorder::new(Limits::default(), Timestamp::UNIX_EPOCH);
     let (id, _) = recorder.register(experiment());
-    let series = recorder.series(id, key("GET /"));
+    let series = recorder.series(id, key("control", "GET /"));
     for _ in 0..COUNT {
         recorder.write(|writer| writer.record(series, VALUE));
     }
     let snapshot = recorder.snapshot(id, Timestamp::UNIX_EPOCH);
-    let histogram = &snapshot.series[&key("GET /")];
+    let histogram = &snapshot.series[&key("control", "GET /")];
     assert_eq!(histogram.count(), COUNT);
     let (value, count) = (u128::from(VALUE), u128::from(COUNT));
     let sums = Sums { sum: Some(value * count), sum_sq: Some(value * value * count) };

@@ -14,6 +14,9 @@ use jiff::Timestamp;
 use latency_experiment_record::*;
 use loom::thread;
 
+mod support;
+use support::{experiment, key};
+
 /// An experiment with one arm, one route and one series.
 #[derive(Clone, Copy)]
 struct Model {
@@ -36,26 +39,9 @@ impl Model {
         let mut limits = Limits::default();
         change(&mut limits);
         let recorder = Recorder::new(limits, Timestamp::UNIX_EPOCH);
-        let (experiment, _) = recorder.register(Experiment {
-            name: "flag".to_owned(),
-            epoch: 1,
-            fingerprint: Fingerprint(7),
-            control: "control".to_owned(),
-            arms: vec![Arm { name: "control".to_owned(), weight: 1 }],
-            subject: Subject::RequestId,
-            coverage_bp: 10_000,
-        });
+        let (experiment, _) = recorder.register(experiment());
         let started = recorder.started_counters(experiment, "GET /");
-        let series = recorder.series_of(experiment, ArmId::arm(0), |arm| SeriesKey {
-            arm: arm.to_owned(),
-            route: "GET /".to_owned(),
-            size: "unknown".to_owned(),
-            outcome: Outcome::Completed,
-            milestone: Milestone::Latency,
-            exposed: true,
-            group: None,
-            block: None,
-        });
+        let series = recorder.series_of(experiment, ArmId::arm(0), |arm| key(arm, "GET /"));
         Self { recorder, experiment, started, series }
     }
 
@@ -136,7 +122,7 @@ fn a_spent_budget_loses_nothing() {
         let model = Model::new(|limits| limits.max_bucket_bytes = 512);
         let writers = [1, 2].map(|value| thread::spawn(move || model.record(value)));
         assert!(model.see().ended <= 2);
-        writers.map(|writer| writer.join().unwrap());
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
         assert_eq!((model.see().ended, model.see().sum), (2, 3));
     });
 }
@@ -147,7 +133,7 @@ fn threads_beyond_the_bound_lose_nothing() {
     model(|| {
         let model = Model::new(|limits| limits.max_threads = 0);
         let writers = [(); 2].map(|()| thread::spawn(move || model.record(1)));
-        writers.map(|writer| writer.join().unwrap());
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
         assert_eq!((model.see().ended, model.see().sum), (2, 2));
     });
 }

@@ -13,6 +13,9 @@
 use jiff::Timestamp;
 use latency_experiment_record::*;
 
+mod support;
+use support::{experiment, key};
+
 const EXPERIMENTS: usize = 10_000;
 const MOST_KIB: usize = 200 * 1024;
 
@@ -20,26 +23,10 @@ const MOST_KIB: usize = 200 * 1024;
 fn ten_thousand_experiments_stay_under_200_megabytes() {
     for number in 0..EXPERIMENTS {
         let recorder = Recorder::new(Limits::default(), Timestamp::UNIX_EPOCH);
-        let (id, _) = recorder.register(Experiment {
-            name: format!("flag-{number}"),
-            epoch: 1,
-            fingerprint: Fingerprint(7),
-            control: "control".to_owned(),
-            arms: vec![Arm { name: "control".to_owned(), weight: 1 }],
-            subject: Subject::RequestId,
-            coverage_bp: 10_000,
-        });
+        let name = format!("flag-{number}");
+        let (id, _) = recorder.register(Experiment { name, ..experiment() });
         let started = recorder.started_counters(id, "GET /");
-        let series = recorder.series_of(id, ArmId::arm(0), |arm| SeriesKey {
-            arm: arm.to_owned(),
-            route: "GET /".to_owned(),
-            size: "0-500kB".to_owned(),
-            outcome: Outcome::Completed,
-            milestone: Milestone::Latency,
-            exposed: true,
-            group: None,
-            block: None,
-        });
+        let series = recorder.series_of(id, ArmId::arm(0), |arm| key(arm, "GET /"));
         let request = move || {
             recorder.write(|writer| {
                 writer.started(started, ArmId::arm(0));

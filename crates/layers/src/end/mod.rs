@@ -220,7 +220,12 @@ impl InFlight {
         self.ended.store(true, Relaxed);
         let (core, scope) = (self.core(), &self.scope);
         let route = if answer.implemented { self.confirmed_route() } else { scope.route() };
-        let filed = Filed { route, size_class: core.sizes.class_of(size), outcome: answer.outcome };
+        let filed = Filed {
+            route,
+            size_class: core.sizes.class_of(size),
+            outcome: answer.outcome,
+            exposed: scope.exposed(),
+        };
         core.record(scope, filed, latency_ns);
         if !core.plain {
             self.record_busy(filed);
