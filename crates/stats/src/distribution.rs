@@ -66,11 +66,13 @@ impl Distribution {
             return Err(Error::GridMismatch { counts: counts.len(), buckets: grid.edges().len() });
         }
         let mut cumulative = counts;
-        let mut sum = 0;
+        let mut sum = 0_u64;
         for count in &mut cumulative {
-            sum = add_counts(sum, *count)?;
+            sum = sum.saturating_add(*count);
             *count = sum;
         }
+        // Checked once: a sum that saturated is too large as well.
+        add_counts(sum, 0)?;
         Ok(Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..Self::default() })
     }
 
@@ -140,7 +142,7 @@ impl Distribution {
     /// every part with observations has them. Fails when buckets overlap without being equal, and on more
     /// than 2^63 - 1 observations.
     pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Result<Self, Error> {
-        let parts: Vec<&Self> = parts.into_iter().collect();
+        let mut parts: Vec<&Self> = parts.into_iter().collect();
         if let [one] = parts[..] {
             return Ok(one.clone());
         }
@@ -152,6 +154,8 @@ impl Distribution {
                 moments = moments.zip(part.moments).and_then(|(all, one)| all.checked_add(one));
             }
         }
+        // What has no buckets shares no grid either.
+        parts.retain(|part| !part.grid.edges().is_empty());
         let (grid, cumulative) = merge_cumulative(&parts)?;
         let merged = Self { grid, cumulative: Arc::new(cumulative), at_infinity: 0, moments };
         // Parts without observations have no sums to keep.
@@ -258,15 +262,22 @@ fn add_counts(a: u64, b: u64) -> Result<u64, Error> {
     a.checked_add(b).filter(|sum| *sum <= MAX_COUNT).ok_or(Error::TooManyObservations)
 }
 
-/// Merges the buckets of `parts` pairwise, in a tree, so that the work is linear in the buckets where
-/// the parts share them.
+/// Merges the buckets of `parts`: one after the other where they share a grid, else pairwise in a tree, so
+/// that the work is linear in the buckets where most of them are in all parts.
 fn merge_cumulative(parts: &[&Distribution]) -> Result<(Grid, Vec<u64>), Error> {
-    let (left, right) = match parts {
-        [] => return Ok((Grid::default(), Vec::new())),
-        [one] => return Ok((one.grid.clone(), one.cumulative.to_vec())),
-        [left, right] => return add_cumulative(left.cumulative(), right.cumulative()),
-        _ => parts.split_at(parts.len() / 2),
+    let Some((first, others)) = parts.split_first() else {
+        return Ok((Grid::default(), Vec::new()));
     };
+    if others.iter().all(|other| other.grid.is(&first.grid)) {
+        let mut sums = first.cumulative.to_vec();
+        let mut total = first.finite_count();
+        for other in others {
+            total = add_counts(total, other.finite_count())?;
+            sums.iter_mut().zip(other.cumulative.iter()).for_each(|(sum, here)| *sum += here);
+        }
+        return Ok((first.grid.clone(), sums));
+    }
+    let (left, right) = parts.split_at(parts.len() / 2);
     let (left, right) = (merge_cumulative(left)?, merge_cumulative(right)?);
     add_cumulative(
         Column { grid: &left.0, values: &left.1 },

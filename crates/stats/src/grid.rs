@@ -78,6 +78,7 @@ pub(crate) struct Column<'a, T> {
 /// bucket that ends at or before it; before the first bucket that is the default.
 ///
 /// Fails where buckets overlap without being equal.
+#[inline(always)] // so that what `visit` adds up stays in registers
 pub(crate) fn walk<A: Copy + Default, B: Copy + Default>(
     a: Column<'_, A>,
     b: Column<'_, B>,

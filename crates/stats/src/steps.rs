@@ -1,3 +1,5 @@
+use std::ops::Add;
+
 use crate::grid::{Column, combine};
 use crate::{Distribution, Error, Grid, Stratum};
 
@@ -37,6 +39,18 @@ struct Shares {
     variation: f64,
     /// Of both arms together.
     pooled: f64,
+}
+
+impl Add for Shares {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            control: self.control + other.control,
+            variation: self.variation + other.variation,
+            pooled: self.pooled + other.pooled,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -164,15 +178,15 @@ fn table(strata: &[Stratum]) -> Result<(Grid, Vec<Shares>), Error> {
         }
         _ => {
             let (left, right) = strata.split_at(strata.len() / 2);
-            let (left, right) = (table(left)?, table(right)?);
+            let (mut left, right) = (table(left)?, table(right)?);
+            if left.0.is(&right.0) {
+                left.1.iter_mut().zip(right.1).for_each(|(sum, shares)| *sum = *sum + shares);
+                return Ok(left);
+            }
             combine(
                 Column { grid: &left.0, values: &left.1 },
                 Column { grid: &right.0, values: &right.1 },
-                |a, b| Shares {
-                    control: a.control + b.control,
-                    variation: a.variation + b.variation,
-                    pooled: a.pooled + b.pooled,
-                },
+                Shares::add,
             )
         }
     }
