@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use crate::comparison::information;
 use crate::log_cdf::{LogCdf, shares_at};
 use crate::special::increasing_root_between;
@@ -77,12 +79,16 @@ pub fn common_ratio(
         .strata()
         .iter()
         .filter(|s| s.control.count().min(s.variation.count()) >= MIN_COUNT)
-        .map(|stratum| Scored {
-            control: LogCdf::new(&stratum.control),
-            variation: LogCdf::new(&stratum.variation),
-            n_control: stratum.control.count() as f64,
-            n_variation: stratum.variation.count() as f64,
-            weight: information(&stratum.control, &stratum.variation),
+        .map(|stratum| {
+            let control = LogCdf::new(&stratum.control);
+            Scored {
+                control,
+                variation: LogCdf::new(&stratum.variation),
+                n_control: stratum.control.count() as f64,
+                n_variation: stratum.variation.count() as f64,
+                weight: information(&stratum.control, &stratum.variation),
+                near: Cell::new(control.bucket_of(p)),
+            }
         })
         .collect();
     if strata.is_empty() {
@@ -123,6 +129,8 @@ struct Scored<'a> {
     n_control: f64,
     n_variation: f64,
     weight: f64,
+    /// The control's bucket in which the last score was found; the next is asked for at nearly its ratio.
+    near: Cell<usize>,
 }
 
 impl Scored<'_> {
@@ -130,12 +138,15 @@ impl Scored<'_> {
     /// variation's.
     fn score(&self, p: f64, log_ratio: f64) -> f64 {
         let all = self.n_control + self.n_variation;
+        let mut near = self.near.get();
         let (control, variation) = shares_at(
             (self.control, self.n_control / all),
             (self.variation, self.n_variation / all),
             log_ratio.exp(),
             p,
+            &mut near,
         );
+        self.near.set(near);
         self.weight * (variation - control)
     }
 }

@@ -138,6 +138,7 @@ mod quantile_effect;
 mod random_groups;
 mod rate_ratio;
 mod rounds;
+mod search;
 mod special;
 mod srm;
 mod steps;

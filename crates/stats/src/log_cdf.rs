@@ -1,4 +1,5 @@
 use crate::Distribution;
+use crate::search::first_true;
 
 /// A distribution function that is continuous in the logarithm of the value: linear inside each bucket.
 ///
@@ -24,6 +25,11 @@ impl<'a> LogCdf<'a> {
 
     fn to(&self, index: usize) -> f64 {
         self.edges[index].1 as f64 + 0.5
+    }
+
+    /// The bucket in which the share of observations reaches `share`, or their number.
+    pub(crate) fn bucket_of(&self, share: f64) -> usize {
+        self.cumulative.partition_point(|up_to| (*up_to as f64) < share * self.total)
     }
 
     /// Share of observations up to the end of bucket `index`, or before the first for `None`.
@@ -111,11 +117,14 @@ struct Point {
 /// Exact up to rounding: both functions are linear in ln v between neighbouring edges, so that a search over
 /// the edges of either and one interpolation suffice. Where observations at infinity keep the sum from
 /// reaching the target, the shares are those of all that is finite.
+///
+/// The search begins at the bucket `near` of a, which becomes the one where it ended.
 pub(crate) fn shares_at(
     (a, weight_a): (LogCdf<'_>, f64),
     (b, weight_b): (LogCdf<'_>, f64),
     ratio: f64,
     target: f64,
+    near: &mut usize,
 ) -> (f64, f64) {
     let all = |cdf: LogCdf<'_>| UpTo::Share(cdf.share_up_to(cdf.edges.len().checked_sub(1)));
     let mut low = Point { value: 0.0, a: UpTo::Share(0.0), b: UpTo::Share(0.0) };
@@ -140,19 +149,20 @@ pub(crate) fn shares_at(
     };
 
     // The first bucket of a whose end reaches the target, and the buckets of b that can lie beside it.
-    let (mut first, mut end) = (0, a.edges.len());
     let mut beside = (0, b.edges.len());
-    while first < end {
-        let middle = first + (end - first) / 2;
-        let value = a.to(middle);
-        let (index, b) = b.locate(beside, value * ratio);
-        if narrow(Point { value, a: UpTo::Share(a.share_up_to(Some(middle))), b }) {
-            (end, beside.1) = (middle, index);
-        } else {
-            (first, beside.0) = (middle + 1, index);
+    let in_a = first_true(*near as u64, a.edges.len() as u64, |bucket| {
+        let bucket = bucket as usize;
+        if bucket == a.edges.len() {
+            return true;
         }
-    }
-    let in_a = first;
+        let value = a.to(bucket);
+        let (index, b) = b.locate(beside, value * ratio);
+        let reached = narrow(Point { value, a: UpTo::Share(a.share_up_to(Some(bucket))), b });
+        *if reached { &mut beside.1 } else { &mut beside.0 } = index;
+        reached
+    });
+    let in_a = in_a as usize;
+    *near = in_a;
     if in_a < a.edges.len() {
         let value = a.from(in_a);
         let (_, b) = b.locate(beside, value * ratio);
@@ -227,9 +237,15 @@ mod tests {
                         let middle = (low * high).sqrt();
                         *if mixed(middle) < target { &mut low } else { &mut high } = middle;
                     }
-                    let found =
-                        shares_at((LogCdf::new(&a), 0.3), (LogCdf::new(&b), 0.7), ratio, target);
-                    let expected = (direct(&a, high), direct(&b, high * ratio));
+                    let (a, b) = (&a, &b);
+                    let found = |mut near| {
+                        let (a, b) = ((LogCdf::new(a), 0.3), (LogCdf::new(b), 0.7));
+                        shares_at(a, b, ratio, target, &mut near)
+                    };
+                    let found = [0, 17, 59].map(found);
+                    assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+                    let found = found[0];
+                    let expected = (direct(a, high), direct(b, high * ratio));
                     assert!(
                         (found.0 - expected.0).abs() < 1e-9 && (found.1 - expected.1).abs() < 1e-9,
                         "ratio {ratio}, target {target}: {found:?} {expected:?}"

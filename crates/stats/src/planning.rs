@@ -141,12 +141,14 @@ impl Rates {
             return None;
         }
         let baseline = LogCdf::new(baseline);
+        let mut near = baseline.bucket_of(quantile.get());
         let (control, variation) = shares_at(
             (baseline, 1.0 - share.get()),
             (baseline, share.get()),
             // A variation that takes 1 + change as long is at v where the baseline is at v / (1 + change).
             1.0 / (1.0 + change),
             quantile.get(),
+            &mut near,
         );
         let rates = Self { quantile: quantile.get(), control, variation };
         (rates.difference() > 0.0).then_some(rates)
