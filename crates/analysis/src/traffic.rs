@@ -100,10 +100,10 @@ impl Tallies {
 
     /// The same on a grid that has all buckets.
     fn moved_to(&self, grid: &Grid) -> Result<Self, Error> {
-        let cells = self.cells.iter().map(|tally| {
-            Ok(Tally { latency: tally.latency.moved_to(grid)?, outcomes: tally.outcomes })
-        });
-        Ok(Self { arms: self.arms, cells: cells.collect::<Result<_, Error>>()? })
+        let moved = Distribution::moved_to(grid, self.cells.iter().map(|tally| &tally.latency))?;
+        let cells = self.cells.iter().zip(moved);
+        let cells = cells.map(|(tally, latency)| Tally { latency, outcomes: tally.outcomes });
+        Ok(Self { arms: self.arms, cells: cells.collect() })
     }
 
     /// The sum of the size classes of a route, of which there is at least one.

@@ -76,30 +76,6 @@ impl Distribution {
         Ok(Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..Self::default() })
     }
 
-    /// The same distribution on a grid that has all of its buckets, and others.
-    ///
-    /// Fails when a bucket with observations is not among those of the grid.
-    pub fn moved_to(&self, grid: &Grid) -> Result<Self, Error> {
-        let mut ours = self.grid.edges().iter().zip(self.cumulative.iter()).peekable();
-        let mut cumulative = Vec::with_capacity(grid.edges().len());
-        let (mut up_to, mut stray) = (0, None);
-        for edges in grid.edges() {
-            while let Some((own, here)) = ours.next_if(|(own, _)| own.1 <= edges.1) {
-                if own != edges && *here > up_to {
-                    stray = Some((*own, *edges));
-                }
-                up_to = *here;
-            }
-            cumulative.push(up_to);
-        }
-        let beyond = ours.find(|(_, here)| **here > up_to);
-        let stray = stray.or(beyond.map(|(own, _)| (*own, *own)));
-        if let Some((first, second)) = stray {
-            return Err(Error::MixedBuckets { first, second });
-        }
-        Ok(Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..self.clone() })
-    }
-
     /// Builds a distribution of exactly known values, given as (value, count) in ascending order.
     pub fn from_points(points: impl IntoIterator<Item = (u64, u64)>) -> Result<Self, Error> {
         Self::new(points.into_iter().map(|(value, count)| Bucket {
@@ -238,6 +214,11 @@ impl Distribution {
 
     pub(crate) fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// The same observations on another grid, with their sums up to and including each of its buckets.
+    pub(crate) fn on_grid(&self, grid: &Grid, cumulative: Vec<u64>) -> Self {
+        Self { grid: grid.clone(), cumulative: Arc::new(cumulative), ..self.clone() }
     }
 
     /// Observations up to and including each bucket of the grid.

@@ -54,6 +54,11 @@ pub enum Error {
         /// Lower and upper edge of the other.
         second: (u64, u64),
     },
+    /// A distribution has a bucket that is not in the grid to which it was to be moved.
+    MissingBucket {
+        /// Lower and upper edge of the bucket.
+        edges: (u64, u64),
+    },
     /// A weight was negative, infinite or not a number.
     InvalidWeight {
         /// Position of the weight in the input.
@@ -127,6 +132,10 @@ impl fmt::Display for Error {
                 f,
                 "buckets [{}, {}] and [{}, {}] overlap without being equal: reduce both histograms to one resolution first",
                 first.0, first.1, second.0, second.1
+            ),
+            Self::MissingBucket { edges: (lower, upper) } => write!(
+                f,
+                "bucket [{lower}, {upper}] is not in the grid to move to, which must have all buckets"
             ),
             Self::InvalidWeight { index, value } => {
                 write!(f, "weight {index} is {value}: weights are finite and not negative")

@@ -129,6 +129,7 @@ mod mann_whitney;
 mod mantel_haenszel;
 mod mean_effect;
 mod moments;
+mod moved;
 mod normal_mixture;
 mod paired_runs;
 mod planning;
