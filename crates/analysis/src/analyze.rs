@@ -1,6 +1,7 @@
 //! From snapshots to a report.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use latency_experiment_record::Snapshot;
 use latency_experiment_stats::{self as stats, Alpha, benjamini_hochberg, e_bh};
@@ -8,6 +9,7 @@ use latency_experiment_stats::{self as stats, Alpha, benjamini_hochberg, e_bh};
 use crate::compare::{Depth, Figures, Setting, Subjects};
 use crate::comparison::{Comparison, Segment, Verdict};
 use crate::epochs::Epochs;
+use crate::one_arm::OneArm;
 use crate::pairing::Pairing;
 use crate::reasons::{self, Doubt};
 use crate::report::{Population, Report, SCHEMA, Srm};
@@ -74,7 +76,7 @@ fn report(epochs: &Epochs<'_>, traffic: &Traffic<'_>, plan: &Plan) -> Result<Rep
 
     let segments = 1 + traffic.routes.iter().map(|route| 1 + route.sizes.len()).sum::<usize>();
     let rows = Vec::with_capacity(segments * setting.variations().len());
-    let mut rows = Rows { setting: &setting, rows };
+    let mut rows = Rows { setting: &setting, rows, control: None };
     let moved = rows.sizes_moved(traffic);
     rows.overall(traffic)?;
     for route in &traffic.routes {
@@ -142,6 +144,8 @@ struct Row {
 struct Rows<'a> {
     setting: &'a Setting<'a>,
     rows: Vec<Row>,
+    /// That of the last row: variations of one segment usually share it.
+    control: Option<Rc<OneArm>>,
 }
 
 impl Rows<'_> {
@@ -222,7 +226,7 @@ impl Rows<'_> {
             route if route.is_route() => Depth::Route,
             _ => Depth::Size,
         };
-        let figures = self.setting.figures(pairing, depth)?;
+        let figures = self.setting.figures(pairing, depth, &mut self.control)?;
         if figures.n.control.min(figures.n.variation) < FEWEST {
             doubts.push(Doubt::TooFew);
         }
@@ -288,7 +292,7 @@ impl Row {
         let plan = setting.plan;
         let case = Case {
             withheld: !doubts.is_empty(),
-            lifts: figures.lifts.clone(),
+            lifts: figures.lifts,
             minimum_effect: plan.minimum_effect(),
             equivalence_margin: plan.equivalence_margin(),
             confirmed: confirmed.unwrap_or(true),
@@ -300,12 +304,10 @@ impl Row {
             None => segment.is_overall() && figures.primary_rejected,
         };
         let undecided = verdict == Verdict::Undecided;
-        let requests_needed =
-            undecided.then(|| setting.requests_needed(&figures, variation)).flatten();
         let mut comparison = Comparison {
             segment,
             variation: setting.epochs.arms[variation].clone(),
-            requests_needed,
+            requests_needed: figures.requests_needed.filter(|_| undecided),
             e_value: figures.log_e.map(|log_e| log_e.exp().min(f64::MAX)),
             n: figures.n,
             quantiles: figures.quantiles,

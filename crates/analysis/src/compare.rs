@@ -1,15 +1,17 @@
 //! The figures of one comparison. Every statistic comes from `latency-experiment-stats`.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use latency_experiment_record::{Outcome, Subject};
 use latency_experiment_stats::{
-    self as stats, Boundary, Design, DesignEffect, Distribution, Estimate, Power, Share, TunedFor,
-    brunner_munzel, common_ratio, geometric_mean_effect, hodges_lehmann, mann_whitney, mean_effect,
-    quantile_effect, quantile_effects, requirement, strict_test,
+    self as stats, Boundary, DesignEffect, Estimate, Share, TunedFor, brunner_munzel, common_ratio,
+    geometric_mean_effect, hodges_lehmann, mann_whitney, mean_effect, quantile_effect,
+    quantile_effects, strict_test,
 };
 
 use crate::Plan;
+use crate::analyze::FEWEST;
 use crate::balance::{Balance, CENSORED};
 use crate::blocks::{Blocks, Figure};
 use crate::comparison::{
@@ -67,10 +69,8 @@ pub(crate) struct Figures {
     pub(crate) censoring_log_e: f64,
     /// Whether any request was cancelled or aborted.
     pub(crate) gave_up: bool,
-    /// By what factor variances exceed those of independent requests, at the primary quantile.
-    design_effect: f64,
-    /// The control's latencies, to plan from.
-    baseline: Distribution,
+    /// Further requests of both arms that settle the planned change at the primary quantile.
+    pub(crate) requests_needed: Option<u64>,
 }
 
 /// Figures that not every segment has.
@@ -210,11 +210,12 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// Compares.
+    /// Compares. The control of the comparison `before` is often the same, and becomes that of this one.
     pub(crate) fn figures(
         &self,
         pairing: &Pairing<'_>,
         depth: Depth,
+        before: &mut Option<Rc<OneArm>>,
     ) -> Result<Figures, stats::Error> {
         let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
         let (control, variation) = (pairing.outcomes(CONTROL), pairing.outcomes(pairing.variation));
@@ -226,7 +227,8 @@ impl<'a> Setting<'a> {
         };
         let spread = self.spread(pairing, &answered, depth)?;
 
-        let arms = self.one_arm(pairing, &answered)?;
+        let arms = self.arms(pairing, &answered, before.take())?;
+        *before = Some(Rc::clone(&arms.control));
         let Rows { quantiles, lifts, log_e, primary_rejected } =
             self.quantiles(&answered, with_failures.as_ref(), &spread, &arms, depth)?;
 
@@ -265,9 +267,12 @@ impl<'a> Setting<'a> {
             primary_rejected,
             censoring_log_e: self.censoring_log_e(pairing)?,
             gave_up: control.count(&CENSORED).max(variation.count(&CENSORED)) > 0,
-            design_effect,
-            baseline: arms.control.pooled,
+            requests_needed: None,
         };
+        if figures.n.control.min(figures.n.variation) >= FEWEST {
+            figures.requests_needed =
+                self.requests_needed(pairing, &arms.control, figures.information, design_effect);
+        }
         figures.more.variance_inflation = spread.inflation;
         if !self.request_level() {
             // A test of ranks that heeds neither groups nor blocks.
@@ -294,14 +299,15 @@ impl<'a> Setting<'a> {
         answered: &stats::Comparison,
         with_failures: Option<&stats::Comparison>,
         spread: &Spread,
-        arms: &Roles<OneArm>,
+        arms: &Roles<Rc<OneArm>>,
         depth: Depth,
     ) -> Result<Rows, stats::Error> {
         let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
         let strict = plan.strict() && depth != Depth::Size && self.request_level();
         let mut rows = Rows::default();
         let levels = plan.verdict_levels(self.variations().len());
-        for ((quantile, level), design_effect) in levels.zip(&spread.quantiles) {
+        for (position, (quantile, level)) in levels.enumerate() {
+            let design_effect = &spread.quantiles[position];
             let answered = spread_by(answered, *design_effect);
             let [effect, at_level] =
                 quantile_effects(&answered, quantile, boundary, [alpha, level]);
@@ -322,8 +328,8 @@ impl<'a> Setting<'a> {
                 .then(|| quantile_effect(&answered, quantile, Boundary::FixedN, alpha).ratio);
             rows.quantiles.push(QuantileComparison {
                 q: quantile.get(),
-                control: arms.control.interval(effect.control, quantile, self)?,
-                variation: arms.variation.interval(effect.variation, quantile, self)?,
+                control: arms.control.interval(effect.control, quantile, position),
+                variation: arms.variation.interval(effect.variation, quantile, position),
                 difference: IntervalNs::of(&effect.difference),
                 lift: Interval::of(&effect.ratio.to_lift()),
                 lift_fixed_n: fixed.map(|ratio| Interval::of(&ratio.to_lift())),
@@ -339,7 +345,7 @@ impl<'a> Setting<'a> {
         Ok(rows)
     }
 
-    fn mean(&self, comparison: &stats::Comparison, arms: &Roles<OneArm>) -> MeanComparison {
+    fn mean(&self, comparison: &stats::Comparison, arms: &Roles<Rc<OneArm>>) -> MeanComparison {
         let mean = mean_effect(comparison, self.boundary(), self.plan.level());
         let variance = |arm: &OneArm| arm.pooled.variance().and_then(finite);
         MeanComparison {
@@ -361,7 +367,7 @@ impl<'a> Setting<'a> {
         pairing: &Pairing<'_>,
         answered: &stats::Comparison,
         widened: &stats::Comparison,
-        arms: &Roles<OneArm>,
+        arms: &Roles<Rc<OneArm>>,
         depth: Depth,
     ) -> More {
         let (plan, boundary, alpha) = (self.plan, self.boundary(), self.plan.level());
@@ -450,26 +456,6 @@ impl<'a> Setting<'a> {
         figures.mean.p_value = Some(mean.evidence.p_value);
         figures.mean.log_e = mean.evidence.log_e.and_then(finite);
         Ok(())
-    }
-
-    /// Further requests of both arms that settle the planned change at the primary quantile.
-    pub(crate) fn requests_needed(&self, figures: &Figures, variation: usize) -> Option<u64> {
-        let share = self.share(self.epochs.snapshots.len() - 1, variation)?;
-        let design = Design {
-            quantile: self.plan.primary_quantile(),
-            change: self.plan.planned_change(),
-            share,
-            alpha: self.plan.level().split(self.variations().len()),
-            power: Power::DEFAULT,
-        };
-        if matches!(self.subjects, Subjects::TimeSlices(_)) {
-            return None;
-        }
-        // In the overflow bucket values have no scale to change by.
-        figures.baseline.quantile(design.quantile).filter(|value| value.is_finite())?;
-        let requirement = requirement(&figures.baseline, &design, self.boundary())?;
-        let open = 1.0 - figures.information / requirement.information;
-        Some((figures.design_effect * requirement.requests * open).max(0.0).ceil() as u64)
     }
 
     /// Share of the two arms' requests that the variation was allotted in an epoch; `None` when
