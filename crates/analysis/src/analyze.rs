@@ -14,7 +14,7 @@ use crate::pairing::Pairing;
 use crate::reasons::{self, Doubt};
 use crate::report::{Population, Report, SCHEMA, Srm};
 use crate::split::split;
-use crate::traffic::{Route, Traffic};
+use crate::traffic::{Answered, Recorded, Route, Tallies, Traffic};
 use crate::verdict::{Case, decide};
 use crate::{Error, Plan};
 
@@ -66,23 +66,18 @@ pub(crate) const ROUTES_FDR: f64 = 0.1;
 pub fn analyze(snapshots: &[Snapshot], plan: &Plan) -> Result<Report, Error> {
     let epochs = Epochs::try_new(snapshots)?;
     let traffic = Traffic::try_new(&epochs)?;
-    Ok(report(&epochs, &traffic, plan)?)
+    Ok(report(&epochs, traffic, plan)?)
 }
 
-fn report(epochs: &Epochs<'_>, traffic: &Traffic<'_>, plan: &Plan) -> Result<Report, stats::Error> {
+fn report(epochs: &Epochs<'_>, traffic: Traffic<'_>, plan: &Plan) -> Result<Report, stats::Error> {
     let setting = Setting::try_new(plan, epochs)?;
     let srm = split(&setting)?;
     let doubts = general_doubts(&setting, &srm);
+    let population = traffic.population;
 
-    let segments = 1 + traffic.routes.iter().map(|route| 1 + route.sizes.len()).sum::<usize>();
-    let rows = Vec::with_capacity(segments * setting.variations().len());
-    let mut rows = Rows { setting: &setting, rows, control: None };
-    let moved = rows.sizes_moved(traffic);
-    rows.overall(traffic)?;
-    for route in &traffic.routes {
-        rows.route(route, traffic, &moved)?;
-    }
-    let comparisons = rows.judge(&doubts);
+    let moved = sizes_moved(&setting, &traffic);
+    let warnings = reasons::warnings(&setting, &traffic, &srm, moved.values().any(|moved| *moved));
+    let comparisons = compare(&setting, traffic, &moved)?.judge(&doubts);
 
     let latest = epochs.latest();
     let times = epochs.snapshots.iter();
@@ -100,8 +95,8 @@ fn report(epochs: &Epochs<'_>, traffic: &Traffic<'_>, plan: &Plan) -> Result<Rep
         fixed_n: plan.fixed_n(),
         started_at: times.clone().map(|s| s.started_at).min().unwrap_or(latest.started_at),
         taken_at: times.map(|s| s.taken_at).max().unwrap_or(latest.taken_at),
-        population: traffic.population,
-        warnings: reasons::warnings(&setting, traffic, &srm, moved.values().any(|moved| *moved)),
+        population,
+        warnings,
         srm,
         comparisons,
     })
@@ -140,45 +135,77 @@ struct Row {
     doubts: Vec<Doubt>,
 }
 
-/// Builds the comparisons in the order of the report.
+/// All comparisons, in the order of the report.
+fn compare<'a>(
+    setting: &'a Setting<'a>,
+    traffic: Traffic<'_>,
+    moved: &'a BTreeMap<usize, bool>,
+) -> Result<Rows<'a>, stats::Error> {
+    let Traffic { population, routes, grid, .. } = traffic;
+    let segments = 1 + routes.iter().map(Recorded::segments).sum::<usize>();
+    let all = Vec::with_capacity(segments * setting.variations().len());
+    let mut rows = Rows { setting, population, moved, all, control: None };
+    let mut analysed = Vec::new();
+    for route in routes {
+        let route = route.tally()?;
+        rows.route(&route)?;
+        if route.population == population {
+            analysed.push((route.name, route.total.moved_to(&grid)?));
+        }
+    }
+    rows.overall(&analysed)?;
+    Ok(rows)
+}
+
+/// By variation, whether the sizes of all responses together differ between the arms.
+fn sizes_moved(setting: &Setting<'_>, traffic: &Traffic<'_>) -> BTreeMap<usize, bool> {
+    let mut classes: BTreeMap<&str, Answered> = BTreeMap::new();
+    for (size, answered) in traffic.analysed().flat_map(Recorded::answered) {
+        classes.entry(size).and_modify(|class| class.add(&answered)).or_insert(answered);
+    }
+    let classes: Vec<Answered> = classes.into_values().collect();
+    let moved = |variation| setting.sizes_log_e(&classes, variation) >= UNBALANCED;
+    setting.variations().map(|variation| (variation, moved(variation))).collect()
+}
+
+/// The comparisons in the order of the report.
 struct Rows<'a> {
     setting: &'a Setting<'a>,
-    rows: Vec<Row>,
+    /// Of the report.
+    population: Population,
+    /// By variation, whether the sizes of all responses together differ between the arms.
+    moved: &'a BTreeMap<usize, bool>,
+    all: Vec<Row>,
     /// That of the last row: variations of one segment usually share it.
     control: Option<Rc<OneArm>>,
 }
 
 impl Rows<'_> {
-    fn overall(&mut self, traffic: &Traffic<'_>) -> Result<(), stats::Error> {
+    /// Adds what is compared last and stands first: the routes together.
+    fn overall(&mut self, routes: &[(&str, Tallies)]) -> Result<(), stats::Error> {
         for variation in self.setting.variations() {
-            let segments = traffic.analysed().map(|route| (route.name, &route.shared)).collect();
+            let segments = routes.iter().map(|(name, total)| (*name, total)).collect();
             let pairing = Pairing { segments, variation };
-            self.add(Segment::overall(), &pairing, traffic.population, Vec::new())?;
+            self.add(Segment::overall(), &pairing, self.population, Vec::new())?;
         }
+        self.all.rotate_right(self.setting.variations().len());
         Ok(())
     }
 
-    fn route(
-        &mut self,
-        route: &Route<'_>,
-        traffic: &Traffic<'_>,
-        moved: &BTreeMap<usize, bool>,
-    ) -> Result<(), stats::Error> {
-        let Route { name, population, total, sizes, .. } = route;
-        let consulted = *population == traffic.population;
+    fn route(&mut self, route: &Route<'_>) -> Result<(), stats::Error> {
+        let Route { name, population, total, sizes } = route;
+        let consulted = *population == self.population;
         let doubts = if consulted { Vec::new() } else { vec![Doubt::NeverConsulted] };
         for variation in self.setting.variations() {
             let pairing = Pairing { segments: vec![(*name, total)], variation };
             self.add(Segment::route(*name), &pairing, *population, doubts.clone())?;
         }
-        let class = |tallies, variation| Pairing { segments: vec![(*name, tallies)], variation };
-        let moved_here = |variation| {
-            let classes: Vec<Pairing<'_>> =
-                sizes.iter().map(|(_, tallies)| class(tallies, variation)).collect();
-            moved[&variation] || self.setting.sizes_log_e(&classes) >= UNBALANCED
-        };
-        let moved: Vec<(usize, bool)> =
-            self.setting.variations().map(|variation| (variation, moved_here(variation))).collect();
+        let classes: Vec<Answered> = sizes.iter().map(|(_, tallies)| tallies.answered()).collect();
+        let moved = self.setting.variations().map(|variation| {
+            let here = || self.setting.sizes_log_e(&classes, variation) >= UNBALANCED;
+            (variation, self.moved[&variation] || here())
+        });
+        let moved: Vec<(usize, bool)> = moved.collect();
         for (size, tallies) in sizes {
             for (variation, moved) in &moved {
                 let mut doubts = doubts.clone();
@@ -187,31 +214,11 @@ impl Rows<'_> {
                 } else if !self.setting.request_level() {
                     doubts.push(Doubt::SizesUntested);
                 }
-                let pairing = class(tallies, *variation);
+                let pairing = Pairing { segments: vec![(*name, tallies)], variation: *variation };
                 self.add(Segment::size(*name, *size), &pairing, *population, doubts)?;
             }
         }
         Ok(())
-    }
-
-    /// By variation, whether the sizes of all responses together differ between the arms.
-    fn sizes_moved(&self, traffic: &Traffic<'_>) -> BTreeMap<usize, bool> {
-        let moved = |variation: usize| {
-            let mut classes: BTreeMap<&str, Pairing<'_>> = BTreeMap::new();
-            let analysed = traffic.analysed();
-            let sizes =
-                analysed.flat_map(|route| route.sizes.iter().map(|size| (route.name, size)));
-            for (route, (size, tallies)) in sizes {
-                classes
-                    .entry(size)
-                    .or_insert_with(|| Pairing { segments: Vec::new(), variation })
-                    .segments
-                    .push((route, tallies));
-            }
-            let classes: Vec<Pairing<'_>> = classes.into_values().collect();
-            self.setting.sizes_log_e(&classes) >= UNBALANCED
-        };
-        self.setting.variations().map(|variation| (variation, moved(variation))).collect()
     }
 
     fn add(
@@ -238,7 +245,7 @@ impl Rows<'_> {
             doubts.push(Doubt::BrokenPairs { broken: counts.broken });
         }
         let variation = pairing.variation;
-        self.rows.push(Row { segment, variation, population, figures, doubts });
+        self.all.push(Row { segment, variation, population, figures, doubts });
         Ok(())
     }
 
@@ -247,7 +254,7 @@ impl Rows<'_> {
         self.adjust();
         let confirmed = self.confirmed_routes();
         let compared = confirmed.iter().flatten().count();
-        self.rows
+        self.all
             .into_iter()
             .zip(confirmed)
             .map(|(mut row, confirmed)| {
@@ -262,9 +269,9 @@ impl Rows<'_> {
         let routes = |row: &&mut Row| row.segment.is_route();
         let tests = |row: &Row| row.figures.mann_whitney.map(|test| test.p_value);
         let p_values: Vec<f64> =
-            self.rows.iter().filter(|row| row.segment.is_route()).filter_map(tests).collect();
+            self.all.iter().filter(|row| row.segment.is_route()).filter_map(tests).collect();
         let mut adjusted = benjamini_hochberg(&p_values).into_iter();
-        for row in self.rows.iter_mut().filter(routes) {
+        for row in self.all.iter_mut().filter(routes) {
             let own = tests(row).and_then(|_| adjusted.next());
             if let Some(fixed_n) = &mut row.figures.more.fixed_n {
                 fixed_n.adjusted_p_value = own;
@@ -277,12 +284,12 @@ impl Rows<'_> {
     fn confirmed_routes(&self) -> Vec<Option<bool>> {
         let hypothesis =
             |row: &Row| row.segment.is_route() && !row.doubts.contains(&Doubt::NeverConsulted);
-        let hypotheses = self.rows.iter().filter(|row| hypothesis(row));
+        let hypotheses = self.all.iter().filter(|row| hypothesis(row));
         // No test is no evidence.
         let log_e: Vec<f64> = hypotheses.map(|row| row.figures.log_e.unwrap_or_default()).collect();
         let fdr = Alpha::new(ROUTES_FDR).expect("the rate is strictly between 0 and 1");
         let mut rejected = e_bh(&log_e, fdr).into_iter();
-        self.rows.iter().map(|row| if hypothesis(row) { rejected.next() } else { None }).collect()
+        self.all.iter().map(|row| if hypothesis(row) { rejected.next() } else { None }).collect()
     }
 }
 

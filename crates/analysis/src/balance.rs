@@ -8,6 +8,7 @@ use latency_experiment_stats::{
 use crate::compare::{CONTROL, Setting, Subjects};
 use crate::comparison::LabelLogE;
 use crate::pairing::Pairing;
+use crate::traffic::Answered;
 
 /// Outcomes of requests that the client or a timeout ended.
 pub(crate) const CENSORED: [Outcome; 2] = [Outcome::Cancelled, Outcome::Aborted];
@@ -56,24 +57,24 @@ impl Setting<'_> {
         Ok(self.balance.rare().log_e(&counts))
     }
 
-    /// ln E against the arms having the same sizes: the average over the classes, which are given
-    /// with the segments of each, of the e-values for "the response is of this class".
-    pub(crate) fn sizes_log_e(&self, classes: &[Pairing<'_>]) -> f64 {
-        let [first, _, ..] = classes else { return 0.0 };
-        let measured = |class: &Pairing<'_>, epoch: usize, arm: usize| {
-            class.sum(epoch, arm, |tally| tally.outcomes.answered())
-        };
+    /// ln E against the arms having the same sizes: the average over the classes of the e-values for
+    /// "the response is of this class".
+    pub(crate) fn sizes_log_e(&self, classes: &[Answered], variation: usize) -> f64 {
+        let [first, others @ ..] = classes else { return 0.0 };
+        if others.is_empty() {
+            return 0.0;
+        }
+        let mut all = first.clone();
+        for class in others {
+            all.add(class);
+        }
         let log_e: Vec<(f64, f64)> = classes
             .iter()
             .map(|class| {
                 let counts = self.label_counts(
-                    first.variation,
-                    |epoch, arm| measured(class, epoch, arm),
-                    |epoch, arm| {
-                        classes
-                            .iter()
-                            .fold(0, |sum, one| sum.saturating_add(measured(one, epoch, arm)))
-                    },
+                    variation,
+                    |epoch, arm| class.get(epoch, arm),
+                    |epoch, arm| all.get(epoch, arm),
                 );
                 // A class may be common or rare: one base rate would be blind to the other kind.
                 let log_e = self.balance.tests.each_ref().map(|test| (1.0, test.log_e(&counts)));

@@ -98,21 +98,36 @@ impl Tallies {
         self.cells.len() / self.arms
     }
 
-    /// The same on a grid that has all buckets.
-    fn moved_to(&self, grid: &Grid) -> Result<Self, Error> {
+    pub(crate) fn answered(&self) -> Answered {
+        let cells = self.cells.iter().map(|tally| tally.outcomes.answered()).collect();
+        Answered { arms: self.arms, cells }
+    }
+
+    /// The same on a grid that has all buckets, which makes comparing several of them together fast.
+    pub(crate) fn moved_to(&self, grid: &Grid) -> Result<Self, Error> {
         let moved = Distribution::moved_to(grid, self.cells.iter().map(|tally| &tally.latency))?;
         let cells = self.cells.iter().zip(moved);
         let cells = cells.map(|(tally, latency)| Tally { latency, outcomes: tally.outcomes });
         Ok(Self { arms: self.arms, cells: cells.collect() })
     }
+}
 
-    /// The sum of the size classes of a route, of which there is at least one.
-    fn total(sizes: &[(&str, Self)]) -> Result<Option<Self>, Error> {
-        let Some((_, first)) = sizes.first() else { return Ok(None) };
-        let cells = (0..first.cells.len())
-            .map(|cell| Tally::merge(sizes.iter().map(move |(_, size)| &size.cells[cell])))
-            .collect::<Result<_, _>>()?;
-        Ok(Some(Self { arms: first.arms, cells }))
+/// Answered requests of one segment, by epoch and arm.
+#[derive(Clone, Debug)]
+pub(crate) struct Answered {
+    arms: usize,
+    cells: Vec<u64>,
+}
+
+impl Answered {
+    pub(crate) fn get(&self, epoch: usize, arm: usize) -> u64 {
+        self.cells[epoch * self.arms + arm]
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (sum, requests) in self.cells.iter_mut().zip(&other.cells) {
+            *sum = sum.saturating_add(*requests);
+        }
     }
 }
 
@@ -123,23 +138,63 @@ pub(crate) struct Route<'a> {
     /// route never consulted the flag.
     pub(crate) population: Population,
     pub(crate) total: Tallies,
-    /// The same on the buckets of all routes, which makes comparing all of them fast.
-    pub(crate) shared: Tallies,
     /// Its size classes, in alphabetical order.
     pub(crate) sizes: Vec<(&'a str, Tallies)>,
+}
+
+/// The histograms of one route, before they are added up.
+pub(crate) struct Recorded<'a> {
+    name: &'a str,
+    population: Population,
+    layout: Layout,
+    arms: usize,
+    sizes: BTreeMap<&'a str, Vec<Parts<'a>>>,
+}
+
+impl<'a> Recorded<'a> {
+    /// The route and its size classes.
+    pub(crate) fn segments(&self) -> usize {
+        1 + self.sizes.len()
+    }
+
+    /// The answered requests of each size class, in alphabetical order.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = (&'a str, Answered)> {
+        self.sizes.iter().map(|(size, cells)| {
+            let cells = cells.iter().map(|parts| parts.outcomes.answered()).collect();
+            (*size, Answered { arms: self.arms, cells })
+        })
+    }
+
+    /// Adds the histograms up. Fails when an arm holds more requests than statistics can count.
+    pub(crate) fn tally(self) -> Result<Route<'a>, Error> {
+        let frame = self.layout.frame()?;
+        let tallies = |cells: Vec<Tally>| Tallies { arms: self.arms, cells };
+        let mut sizes = Vec::with_capacity(self.sizes.len());
+        for (size, cells) in self.sizes {
+            let cells = cells.iter().map(|parts| parts.tally(&frame));
+            sizes.push((size, tallies(cells.collect::<Result<_, _>>()?)));
+        }
+        let cells = sizes.first().map_or(0, |(_, size)| size.cells.len());
+        let total = |cell| Tally::merge(sizes.iter().map(move |(_, size)| &size.cells[cell]));
+        let total = tallies((0..cells).map(total).collect::<Result<_, _>>()?);
+        Ok(Route { name: self.name, population: self.population, total, sizes })
+    }
 }
 
 /// All latencies that a report is about.
 pub(crate) struct Traffic<'a> {
     pub(crate) population: Population,
-    /// In alphabetical order.
-    pub(crate) routes: Vec<Route<'a>>,
+    /// In alphabetical order. Added up one after the other: together they would take many times the
+    /// memory of the report.
+    pub(crate) routes: Vec<Recorded<'a>>,
+    /// The buckets of all routes.
+    pub(crate) grid: Grid,
     /// Whether buckets of different width had to be brought to the coarser ones.
     pub(crate) widened: bool,
 }
 
 impl<'a> Traffic<'a> {
-    /// Sorts the series of all epochs. Fails when an arm holds more requests than statistics can count.
+    /// Sorts the series of all epochs.
     pub(crate) fn try_new(epochs: &'a Epochs<'_>) -> Result<Self, Error> {
         let consulted = consulted(epochs);
         let arms = epochs.arms.len();
@@ -155,33 +210,23 @@ impl<'a> Traffic<'a> {
             segments.entry(route).or_default().insert(size, cells);
         }
         let (layouts, all) = layouts(&segments);
-        let widened = all.widened;
-        let grid = all.grid()?;
-        let population =
-            if consulted.is_empty() { Population::Assigned } else { Population::Exposed };
-        let mut routes = Vec::with_capacity(segments.len());
-        for ((name, sizes), layout) in segments.into_iter().zip(layouts) {
-            let layout = layout.frame()?;
-            let sizes = sizes
-                .into_iter()
-                .map(|(size, cells)| {
-                    let cells = cells.iter().map(|parts| parts.tally(&layout));
-                    Ok((size, Tallies { arms, cells: cells.collect::<Result<_, _>>()? }))
-                })
-                .collect::<Result<Vec<_>, Error>>()?;
-            let Some(total) = Tallies::total(&sizes)? else {
-                continue;
-            };
-            let population =
-                if consulted.contains(name) { Population::Exposed } else { Population::Assigned };
-            let shared = total.moved_to(&grid)?;
-            routes.push(Route { name, population, total, shared, sizes });
-        }
-        Ok(Self { population, routes, widened })
+        let population = |consulted| {
+            if consulted { Population::Exposed } else { Population::Assigned }
+        };
+        let routes = segments.into_iter().zip(layouts).map(|((name, sizes), layout)| {
+            let population = population(consulted.contains(name));
+            Recorded { name, population, layout, arms, sizes }
+        });
+        Ok(Self {
+            population: population(!consulted.is_empty()),
+            routes: routes.collect(),
+            widened: all.widened,
+            grid: all.grid()?,
+        })
     }
 
     /// The routes whose requests make up the overall comparison.
-    pub(crate) fn analysed(&self) -> impl Iterator<Item = &Route<'a>> + Clone {
+    pub(crate) fn analysed(&self) -> impl Iterator<Item = &Recorded<'a>> {
         self.routes.iter().filter(|route| route.population == self.population)
     }
 }
