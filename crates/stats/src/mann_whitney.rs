@@ -164,18 +164,20 @@ impl Ranks {
 
     /// [`of`](Self::of) for arms of the usual size, in single registers.
     fn small(control: &Distribution, variation: &Distribution) -> Option<Self> {
-        let (mut twice_u, mut tie_sum) = (0_u64, 0_u64);
+        let (mut twice_u, mut cubes) = (0_u64, 0_u64);
         let (mut below_a, mut below_b) = (0, 0);
         walk(control.cumulative(), variation.cumulative(), |_, up_to_a, up_to_b| {
             let (a, b) = (up_to_a - below_a, up_to_b - below_b);
-            let size = a + b;
-            twice_u += b * (below_a + up_to_a);
-            // Equals 0 for an empty bucket.
-            tie_sum += (size * size).wrapping_sub(1).wrapping_mul(size);
+            // All of it is below 2^32, and the product of two such is cheap.
+            let size = u64::from((a + b) as u32);
+            twice_u += u64::from(b as u32) * u64::from((below_a + up_to_a) as u32);
+            cubes += size * size * size;
             (below_a, below_b) = (up_to_a, up_to_b);
         })
         .ok()?;
         let all = below_a + below_b;
+        // Sizes add up to all.
+        let tie_sum = cubes - all;
         Some(Self {
             twice_u: twice_u.into(),
             pairs: u128::from(below_a) * u128::from(below_b),
