@@ -16,10 +16,10 @@ use crate::report::{ExposedSrm, Srm, SrmChiSquare};
 /// Tests the split at assignment and, when requests consulted the flag, among those.
 pub(crate) fn split(setting: &Setting<'_>) -> Result<Srm, stats::Error> {
     let epochs = setting.epochs;
-    let assigned = |snapshot: &Snapshot| snapshot.assigned.clone();
-    let exposed_of = |snapshot: &Snapshot| exposed(snapshot);
-    let observed = total(epochs, assigned);
-    let exposed = total(epochs, exposed_of);
+    let assigned: Vec<Counts<'_>> = epochs.snapshots.iter().map(|one| assigned(one)).collect();
+    let exposed_of: Vec<Counts<'_>> = epochs.snapshots.iter().map(|one| exposed(one)).collect();
+    let observed = total(epochs, &assigned);
+    let exposed = total(epochs, &exposed_of);
     let consulted = exposed.values().any(|count| *count > 0);
     let untested = Srm {
         observed,
@@ -49,7 +49,7 @@ pub(crate) fn split(setting: &Setting<'_>) -> Result<Srm, stats::Error> {
         // Whole blocks, or users, go to one arm: requests say nothing about the split.
         Subjects::Sticky(_) | Subjects::TimeSlices(_) => Ok(untested),
         Subjects::Requests { .. } => {
-            let allocations = allocations(epochs, assigned);
+            let allocations = allocations(epochs, &assigned);
             let test = stats::srm(&borrowed(&allocations))?;
             Ok(Srm {
                 p_value: Some(test.p_value),
@@ -58,7 +58,7 @@ pub(crate) fn split(setting: &Setting<'_>) -> Result<Srm, stats::Error> {
                 log_bayes_factors: log_bayes_factors(&allocations)?,
                 chi_square: if setting.plan.fixed_n() { chi_square(&allocations)? } else { None },
                 exposed: if consulted {
-                    let allocations = self::allocations(epochs, exposed_of);
+                    let allocations = self::allocations(epochs, &exposed_of);
                     let test = stats::srm(&borrowed(&allocations))?;
                     let (p_value, mismatch) = (test.p_value, test.mismatch);
                     Some(ExposedSrm { observed: exposed, p_value, mismatch })
@@ -98,14 +98,19 @@ fn chi_square(allocations: &[Allotted]) -> Result<Option<SrmChiSquare>, stats::E
     Ok(finite(test.statistic).map(|statistic| SrmChiSquare { statistic, p_value: test.p_value }))
 }
 
-type Counts = BTreeMap<String, u64>;
+/// Requests of one epoch by arm.
+type Counts<'a> = BTreeMap<&'a str, u64>;
+
+fn assigned(snapshot: &Snapshot) -> Counts<'_> {
+    snapshot.assigned.iter().map(|(arm, count)| (arm.as_str(), *count)).collect()
+}
 
 /// Requests that consulted the flag, whatever their outcome.
-fn exposed(snapshot: &Snapshot) -> Counts {
+fn exposed(snapshot: &Snapshot) -> Counts<'_> {
     let mut counts = Counts::new();
     for (key, histogram) in &snapshot.series {
         if key.exposed && key.milestone == Milestone::Latency {
-            let count = counts.entry(key.arm.clone()).or_default();
+            let count = counts.entry(key.arm.as_str()).or_default();
             *count = count.saturating_add(histogram.count());
         }
     }
@@ -113,12 +118,11 @@ fn exposed(snapshot: &Snapshot) -> Counts {
 }
 
 /// Counts of all epochs, with a zero for every arm that has weight and none.
-fn total(epochs: &Epochs<'_>, counts: impl Fn(&Snapshot) -> Counts) -> Counts {
-    let mut total = Counts::new();
-    for snapshot in &epochs.snapshots {
-        let counts = counts(snapshot);
+fn total(epochs: &Epochs<'_>, counts: &[Counts<'_>]) -> BTreeMap<String, u64> {
+    let mut total = BTreeMap::new();
+    for (snapshot, counts) in epochs.snapshots.iter().zip(counts) {
         for arm in &snapshot.experiment.arms {
-            let count = counts.get(&arm.name).copied().unwrap_or_default();
+            let count = counts.get(arm.name.as_str()).copied().unwrap_or_default();
             if count > 0 || arm.weight > 0 {
                 let sum = total.entry(arm.name.clone()).or_default();
                 *sum = u64::saturating_add(*sum, count);
@@ -131,14 +135,14 @@ fn total(epochs: &Epochs<'_>, counts: impl Fn(&Snapshot) -> Counts) -> Counts {
 /// Requests and weight of each arm.
 type Allotted = (Vec<u64>, Vec<f64>);
 
-fn allocations(epochs: &Epochs<'_>, counts: impl Fn(&Snapshot) -> Counts) -> Vec<Allotted> {
+fn allocations(epochs: &Epochs<'_>, counts: &[Counts<'_>]) -> Vec<Allotted> {
     epochs
         .snapshots
         .iter()
-        .map(|snapshot| {
-            let counts = counts(snapshot);
+        .zip(counts)
+        .map(|(snapshot, counts)| {
             let arms = &snapshot.experiment.arms;
-            let count = |name: &String| counts.get(name).copied().unwrap_or_default();
+            let count = |name: &str| counts.get(name).copied().unwrap_or_default();
             arms.iter().map(|arm| (count(&arm.name), f64::from(arm.weight))).unzip()
         })
         // Without any weight nobody is in the experiment.
