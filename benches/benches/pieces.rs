@@ -66,7 +66,7 @@ fn record(criterion: &mut Criterion) {
         value >> 40
     };
     group.bench_function("ours", |b| {
-        b.iter(|| recorder.write(|writer| writer.record(series, next())));
+        b.iter(|| recorder.writer().record(series, next()));
     });
     group.bench_function("hdrhistogram, one thread", |b| b.iter(|| hdr.saturating_record(next())));
     group.finish();

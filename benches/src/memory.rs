@@ -22,7 +22,7 @@ pub fn largest(series: usize) -> f64 {
     kept_per_series(&tables, |tables| {
         for &series in &tables.series {
             for octave in 0..36 {
-                tables.recorder.write(|writer| writer.record(series, 1 << octave));
+                tables.recorder.writer().record(series, 1 << octave);
             }
         }
     })

@@ -37,7 +37,7 @@ pub fn recorder(rounds: usize, same_series: bool) -> Row {
         let latencies: Vec<u64> = (0..1024).map(|_| latencies.next_ns()).collect();
         Box::new(move |count| {
             for &latency_ns in latencies.iter().cycle().take(count as usize) {
-                recorder.write(|writer| writer.record(black_box(series), latency_ns));
+                recorder.writer().record(black_box(series), latency_ns);
             }
         })
     };

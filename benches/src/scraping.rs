@@ -89,6 +89,6 @@ pub fn scraping(rounds: usize) -> Scraping {
 fn record(tables: &Tables, latencies: &[u64]) {
     let series = tables.series.iter().cycle();
     for (&series, &latency_ns) in series.zip(latencies.iter().cycle()).take(BATCH) {
-        tables.recorder.write(|writer| writer.record(black_box(series), latency_ns));
+        tables.recorder.writer().record(black_box(series), latency_ns);
     }
 }

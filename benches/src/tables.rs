@@ -47,11 +47,10 @@ impl Tables {
     /// Records so many latencies into each series, from the calling thread.
     pub fn fill(&self, per_series: usize, latencies: &mut LogNormal) {
         for &series in &self.series {
-            self.recorder.write(|writer| {
-                for _ in 0..per_series {
-                    writer.record(series, latencies.next_ns());
-                }
-            });
+            let writer = self.recorder.writer();
+            for _ in 0..per_series {
+                writer.record(series, latencies.next_ns());
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ use crate::names::LATENCY_SECONDS;
 /// #     arm: arm.to_owned(), route: "GET /".to_owned(), size: "0-500kB".to_owned(), outcome: Outcome::Completed,
 /// #     milestone: Milestone::Latency, exposed: true, group: None, block: None,
 /// # });
-/// # recorder.write(|writer| writer.record(series, 2_000_000));
+/// # recorder.writer().record(series, 2_000_000);
 /// # let snapshot = recorder.snapshot(id, Timestamp::now());
 /// use latency_experiment_export::MetricsExporter;
 /// use metrics_exporter_prometheus::PrometheusBuilder;

@@ -71,32 +71,6 @@ impl ValidFlag {
     /// Evaluates the flag for a request, in this order: disabled, override, subject, exclusion
     /// group, coverage and weights. The first that decides wins.
     pub fn evaluate(&self, request_id: &[u8], attributes: &impl Attributes) -> Assignment {
-        if self.is_plain {
-            match self.split_plain(request_id) {
-                Some(variation) => Assignment { variation, reason: Reason::Split, group: 0 },
-                None => self.control_because(Reason::NotCovered),
-            }
-        } else {
-            self.decide(request_id, attributes)
-        }
-    }
-
-    /// Whether nothing but the split of the request ID decides, which is then all that
-    /// [`evaluate`](Self::evaluate) does: the flag is enabled, its subject is the request ID, and it
-    /// has neither an override nor an exclusion group.
-    #[inline]
-    pub fn is_plain(&self) -> bool {
-        self.is_plain
-    }
-
-    /// The variation of a [plain](Self::is_plain) flag; `None` when the request is not covered.
-    #[inline]
-    pub fn split_plain(&self, request_id: &[u8]) -> Option<u8> {
-        self.allocation.arm(hash::slot_of(hash::seeded(request_id, self.seed)))
-    }
-
-    #[inline(never)]
-    fn decide(&self, request_id: &[u8], attributes: &impl Attributes) -> Assignment {
         if !self.enabled {
             return self.control_because(Reason::Disabled);
         }
@@ -105,9 +79,11 @@ impl ValidFlag {
         }
         let subject = match &self.subject {
             Subject::RequestId => Some(request_id),
-            Subject::Header(name) => attributes.header(name).map(str::as_bytes),
+            Subject::Header(name) => {
+                attributes.header(name).filter(|value| !value.is_empty()).map(str::as_bytes)
+            }
         };
-        let Some(subject) = subject.filter(|subject| !subject.is_empty()) else {
+        let Some(subject) = subject else {
             return self.control_because(Reason::NoSubject);
         };
         if let Some(group) = &self.group {
@@ -116,12 +92,12 @@ impl ValidFlag {
                 return self.control_because(Reason::ExcludedByGroup);
             }
         }
-        self.split(subject)
+        self.assign(subject)
     }
 
-    fn split(&self, subject: &[u8]) -> Assignment {
-        let hash = hash::seeded(subject, self.seed);
-        let Some(variation) = self.allocation.arm(hash::slot_of(hash)) else {
+    fn assign(&self, subject: &[u8]) -> Assignment {
+        let hash = hash::seeded(subject, self.split.seed);
+        let Some(variation) = self.split.of_hash(hash) else {
             return self.control_because(Reason::NotCovered);
         };
         let group = if self.is_sticky() { hash::group_of(hash) } else { 0 };

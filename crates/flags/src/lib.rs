@@ -48,6 +48,7 @@ mod evaluate;
 mod flag;
 mod hash;
 mod set;
+mod split;
 
 pub use allocation::FULL_COVERAGE_BP;
 pub use error::{Error, Problem};
@@ -55,3 +56,4 @@ pub use evaluate::{Assignment, Attributes, NoAttributes, Reason};
 pub use flag::{ExclusionGroup, Flag, Subject, Variation};
 pub use hash::{RANDOM_GROUPS, exclusion_position, slot};
 pub use set::{FlagIndex, FlagSet, MAX_FLAGS, MAX_VARIATIONS, ValidFlag};
+pub use split::Split;

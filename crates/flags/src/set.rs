@@ -6,6 +6,7 @@ use crate::allocation::{Allocation, FULL_COVERAGE_BP};
 use crate::error::{Error, Problem};
 use crate::flag::{Flag, Subject, Variation};
 use crate::hash;
+use crate::split::Split;
 
 /// Most flags in one set.
 pub const MAX_FLAGS: usize = 16;
@@ -33,8 +34,6 @@ pub struct FlagSet {
 /// A flag that passed every check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidFlag {
-    /// Enabled, on the request ID, without override and exclusion group: only the split decides.
-    pub(crate) is_plain: bool,
     pub(crate) name: String,
     pub(crate) enabled: bool,
     pub(crate) epoch: u64,
@@ -42,8 +41,8 @@ pub struct ValidFlag {
     pub(crate) control: u8,
     pub(crate) coverage_bp: u16,
     pub(crate) subject: Subject,
-    pub(crate) seed: u64,
-    pub(crate) allocation: Allocation,
+    /// By variation; nobody's when it is not covered.
+    pub(crate) split: Split<Option<u8>>,
     pub(crate) group: Option<Group>,
     pub(crate) override_header: Option<String>,
     fingerprint: u64,
@@ -149,15 +148,13 @@ impl ValidFlag {
         let salt = flag.salt.as_deref().unwrap_or(&flag.name);
         let control = flag.variations.iter().position(|variation| variation.name == flag.control);
         Self {
-            is_plain: flag.enabled
-                && flag.subject == Subject::RequestId
-                && flag.override_header.is_none()
-                && flag.exclusion_group.is_none(),
-            seed: hash::seed(salt),
-            allocation: Allocation::new(
-                flag.variations.iter().map(|variation| variation.weight),
-                flag.coverage_bp,
-            ),
+            split: Split {
+                seed: hash::seed(salt),
+                allocation: Allocation::new(
+                    flag.variations.iter().map(|variation| variation.weight),
+                    flag.coverage_bp,
+                ),
+            },
             group: flag
                 .exclusion_group
                 .map(|group| Group { seed: hash::seed(&group.salt), range: group.from..group.to }),

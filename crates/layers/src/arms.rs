@@ -1,34 +1,54 @@
-//! The arms of a request, one per flag, packed so that a request carries and copies little.
+//! The arms of a request, one per flag, each packed into a few bits.
+
+use std::array;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use latency_experiment_flags::{
     Assignment, MAX_FLAGS, MAX_VARIATIONS, RANDOM_GROUPS, Reason, ValidFlag,
 };
 use latency_experiment_record::ArmId;
 
-/// What a request gets for each flag, and the arm that it is recorded under.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a request gets for each flag, apart from its scope.
+#[derive(Clone, Copy)]
 pub(crate) struct Arms([FlagArm; MAX_FLAGS]);
 
-/// What a request gets for one flag.
+/// What a request gets for one flag, and the arm that it is recorded under.
 ///
-/// Bits 0 to 4 are the position of the arm in tables that begin with the reserved arms, 5 to 8 the
-/// variation, 9 tells whether that is another one than control, 10 to 14 are the random group.
+/// Bit 0 tells whether the request consulted the flag, bits 1 to 5 are the position of the arm in
+/// tables that begin with the reserved arms, 6 to 9 the variation, 10 tells whether that is another
+/// one than control, 11 to 15 are the random group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FlagArm(u16);
 
-const ARM_BITS: u32 = 5;
-const VARIATION_BITS: u32 = 4;
-const ON: u16 = 1 << (ARM_BITS + VARIATION_BITS);
-const GROUP_SHIFT: u32 = ARM_BITS + VARIATION_BITS + 1;
+const EXPOSED: u16 = 1;
+const ARM_SHIFT: u32 = 1;
+const VARIATION_SHIFT: u32 = 6;
+const ON: u16 = 1 << 10;
+const GROUP_SHIFT: u32 = 11;
 
-const _: () = assert!(ArmId::table_len(MAX_VARIATIONS) <= 1 << ARM_BITS);
-const _: () = assert!(MAX_VARIATIONS <= 1 << VARIATION_BITS);
+const _: () = assert!(ArmId::table_len(MAX_VARIATIONS) <= 1 << (VARIATION_SHIFT - ARM_SHIFT));
+const _: () = assert!(MAX_VARIATIONS as u32 <= ON as u32 >> VARIATION_SHIFT);
 const _: () = assert!(RANDOM_GROUPS as u32 <= 1 << (u16::BITS - GROUP_SHIFT));
+
+/// Where a request keeps what it gets for one flag.
+#[derive(Default)]
+pub(crate) struct FlagArmCell(AtomicU16);
+
+impl FlagArmCell {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> FlagArm {
+        FlagArm(self.0.load(Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, arm: FlagArm) {
+        self.0.store(arm.0, Relaxed);
+    }
+}
 
 impl FlagArm {
     /// Of a flag whose split alone decides.
-    #[inline]
-    pub(crate) fn of_plain(flag: &ValidFlag, variation: Option<u8>) -> Self {
+    pub(crate) fn of_split(flag: &ValidFlag, variation: Option<u8>) -> Self {
         match variation {
             Some(variation) => Self::new(flag, ArmId::arm(variation), variation, 0),
             None => Self::outside(flag),
@@ -54,18 +74,36 @@ impl FlagArm {
     #[inline]
     fn new(flag: &ValidFlag, arm: ArmId, variation: u8, group: u8) -> Self {
         let on = if variation == flag.control() { 0 } else { ON };
-        let variation = u16::from(variation) << ARM_BITS;
-        Self(arm.index() as u16 | variation | on | u16::from(group) << GROUP_SHIFT)
+        let (arm, variation) = ((arm.index() as u16) << ARM_SHIFT, u16::from(variation));
+        Self(arm | variation << VARIATION_SHIFT | on | u16::from(group) << GROUP_SHIFT)
+    }
+
+    /// The same, once the request consulted the flag.
+    #[inline]
+    pub(crate) fn exposed(self) -> Self {
+        Self(self.0 | EXPOSED)
+    }
+
+    /// Whether the request consulted the flag.
+    #[inline]
+    pub(crate) fn is_exposed(self) -> bool {
+        self.0 & EXPOSED != 0
+    }
+
+    /// The position in tables that have two places for each arm: not exposed, and exposed.
+    #[inline]
+    pub(crate) fn place(self) -> usize {
+        usize::from(self.0 & ((1 << VARIATION_SHIFT) - 1))
     }
 
     #[inline]
     pub(crate) fn arm(self) -> ArmId {
-        ArmId::from_index(self.0 as u8 & ((1 << ARM_BITS) - 1))
+        ArmId::from_index((self.place() >> ARM_SHIFT) as u8)
     }
 
     #[inline]
     pub(crate) fn variation(self) -> u8 {
-        (self.0 >> ARM_BITS) as u8 & ((1 << VARIATION_BITS) - 1)
+        ((self.0 & (ON - 1)) >> VARIATION_SHIFT) as u8
     }
 
     #[inline]
@@ -81,28 +119,18 @@ impl FlagArm {
 }
 
 impl Arms {
-    /// What `arm_of` says for each of these flags.
-    pub(crate) fn new<'a>(
-        flags: impl Iterator<Item = &'a ValidFlag>,
-        mut arm_of: impl FnMut(&'a ValidFlag) -> FlagArm,
-    ) -> Self {
-        let mut arms = Self::default();
-        for (flag, definition) in flags.enumerate() {
-            arms.set(flag, arm_of(definition));
-        }
-        arms
+    /// What `arm_of` says for each position.
+    pub(crate) fn new(arm_of: impl FnMut(usize) -> FlagArm) -> Self {
+        Self(array::from_fn(arm_of))
     }
 
-    #[inline]
-    pub(crate) fn set(&mut self, flag: usize, arm: FlagArm) {
-        self.0[flag % MAX_FLAGS] = arm;
-    }
-
-    /// The arm of the flag at this position, below [`MAX_FLAGS`].
-    #[inline]
+    /// The arm of the flag at this position.
+    ///
+    /// # Panics
+    ///
+    /// When it is not below [`MAX_FLAGS`].
     pub(crate) fn of(&self, flag: usize) -> FlagArm {
-        // The remainder is the position itself, and spares a check.
-        self.0[flag % MAX_FLAGS]
+        self.0[flag]
     }
 }
 

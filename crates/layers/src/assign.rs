@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Request;
+use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::core::Core;
 use crate::head::RequestHead;
-use crate::scope::{self, More, Scope};
+use crate::scope;
+use crate::scope_pool::PooledScope;
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that assigns.
 ///
@@ -37,7 +39,7 @@ pin_project! {
     pub struct AssignFuture<F> {
         #[pin]
         inner: F,
-        scope: Option<Scope>,
+        scope: Option<PooledScope>,
     }
 }
 
@@ -67,9 +69,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let scope = self.assign(&mut request);
-        let entered = scope.as_ref().map(scope::enter);
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let scope = self.assign(&mut parts);
+        let request = Request::from_parts(parts, body);
+        let entered = scope.as_ref().map(scope::enter_until_dropped);
         let inner = self.inner.call(request);
         drop(entered);
         AssignFuture { inner, scope }
@@ -77,17 +81,16 @@ where
 }
 
 impl<S> AssignService<S> {
-    fn assign<B>(&self, request: &mut Request<B>) -> Option<Scope> {
-        let head = RequestHead::of(request);
+    fn assign(&self, request: &mut Parts) -> Option<PooledScope> {
+        let head = RequestHead::of_parts(request);
         if !self.core.takes_part(head) {
             return None;
         }
         let revision = self.core.revisions.current();
         let id = self.core.request_ids.identify(head);
-        let arms = self.core.assign(revision, &id, head.headers);
-        let (words, sent) = id.into_parts();
-        let unmatched = revision.tables.routes.unmatched;
-        let scope = Scope::new(self.core, words, arms, unmatched, More::new(sent, None));
+        let scope = PooledScope::take();
+        scope.begin_as(self.core, &id, revision.tables.routes.unmatched);
+        self.core.assign(revision, &id, head.headers, &scope);
         scope.tell_request(request);
         Some(scope)
     }
@@ -98,7 +101,7 @@ impl<F: Future> Future for AssignFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let _entered = this.scope.as_ref().map(scope::enter);
+        let _entered = this.scope.as_ref().map(scope::enter_until_dropped);
         this.inner.poll(cx)
     }
 }

@@ -42,7 +42,7 @@ impl View {
         Self {
             key: scope.key(),
             id: scope.request_id(),
-            arms: scope.arms,
+            arms: scope.arms(),
             epochs: scope.route().epochs,
         }
     }

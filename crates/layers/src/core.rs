@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 use http::HeaderMap;
 use latency_experiment_flags::ValidFlag;
-use latency_experiment_record::Recorder;
+use latency_experiment_record::{Recorder, Writer};
 
-use crate::arms::{Arms, FlagArm};
+use crate::arms::FlagArm;
 use crate::clock::AnyClock;
 use crate::head::{Headers, RequestHead};
 use crate::looks::Looks;
@@ -17,6 +17,7 @@ use crate::request_ids::IdSource;
 use crate::revision::{Revision, Revisions};
 use crate::route::RouteSource;
 use crate::route_table::Route;
+use crate::scope::Scope;
 use crate::size::SizeClasses;
 use crate::unrouted::Unrouted;
 
@@ -60,64 +61,100 @@ impl Core {
 
     /// Evaluates all flags for a request that only an [`AssignLayer`](crate::AssignLayer) sees, and
     /// counts that it was assigned.
-    pub(crate) fn assign(&self, revision: &Revision, id: &RequestId, headers: &HeaderMap) -> Arms {
-        let flags = revision.flags.iter().map(|(_, flag)| flag);
-        let arms = id.with_text(|text| Arms::new(flags, |flag| evaluate(flag, text, headers)));
-        self.recorder.write(|writer| {
-            for (flag, epoch) in revision.tables.epochs.iter().enumerate() {
-                writer.assigned(epoch.assigned, arms.of(flag).arm());
-            }
-        });
-        arms
+    pub(crate) fn assign(
+        &self,
+        revision: &Revision,
+        id: &RequestId,
+        headers: &HeaderMap,
+        scope: &Scope,
+    ) {
+        id.with_text(|text| revision.set_arms(scope, |flag| evaluate(flag, text, headers)));
+        let writer = self.recorder.writer();
+        for (flag, epoch) in revision.tables.epochs.iter().enumerate() {
+            writer.assigned(epoch.assigned, scope.arm_of(flag).arm());
+        }
     }
 
     /// Evaluates all flags for a request whose clock was started, and counts both.
-    #[inline(always)]
     pub(crate) fn assign_and_start(
         &self,
         revision: &Revision,
-        route: &Route,
-        text: &[u8],
+        id: &RequestId,
         headers: &HeaderMap,
-    ) -> Arms {
-        let mut arms = Arms::default();
-        self.recorder.write(|writer| {
-            for ((flag, definition), counted) in revision.flags.iter().zip(&route.flags) {
-                let arm = if definition.is_plain() {
-                    FlagArm::of_plain(definition, definition.split_plain(text))
-                } else {
-                    evaluate(definition, text, headers)
-                };
-                arms.set(flag.get(), arm);
-                writer.started(counted.started, arm.arm());
-            }
-        });
-        arms
+        scope: &Scope,
+    ) {
+        id.with_text(|text| revision.set_arms(scope, |flag| evaluate(flag, text, headers)));
+        let writer = self.recorder.writer();
+        for (flag, counted) in scope.route().flags.iter().enumerate() {
+            writer.started(counted.started, scope.arm_of(flag).arm());
+        }
+    }
+
+    /// The same where nothing but the split of the request ID decides.
+    #[inline(always)]
+    pub(crate) fn split_and_start(
+        &self,
+        revision: &Revision,
+        text: &[u8; 32],
+        route: &Route,
+        scope: &Scope,
+    ) {
+        match self.recorder.last_writer() {
+            Some(writer) => split_and_start_by(writer, revision, text, route, scope),
+            None => self.split_and_start_by_another(revision, text, route, scope),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn split_and_start_by_another(
+        &self,
+        revision: &Revision,
+        text: &[u8; 32],
+        route: &Route,
+        scope: &Scope,
+    ) {
+        split_and_start_by(*self.recorder.writer(), revision, text, route, scope);
     }
 
     /// Counts that the clock of a request was started by a layer that assigns nothing; `assigned` tells
     /// whether a layer further out did, which has counted it as assigned.
-    pub(crate) fn start_assigned(&self, route: &Route, arms: &Arms, assigned: bool) {
-        self.recorder.write(|writer| {
-            for (flag, (counted, epoch)) in route.flags.iter().zip(route.epochs).enumerate() {
-                let arm = arms.of(flag).arm();
-                writer.started(counted.started, arm);
-                if assigned {
-                    writer.assigned_before(epoch.assigned, arm);
-                }
+    pub(crate) fn start_assigned(&self, scope: &Scope, assigned: bool) {
+        let writer = self.recorder.writer();
+        let route = scope.route();
+        for (flag, (counted, epoch)) in route.flags.iter().zip(route.epochs).enumerate() {
+            let arm = scope.arm_of(flag).arm();
+            writer.started(counted.started, arm);
+            if assigned {
+                writer.assigned_before(epoch.assigned, arm);
             }
-        });
+        }
     }
 
     /// Files a request that was counted as started under the route that its end confirmed.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refile_start(&self, from: &Route, to: &Route, arms: &Arms) {
-        self.recorder.write(|writer| {
-            for (flag, (from, to)) in from.flags.iter().zip(&to.flags).enumerate() {
-                writer.started_elsewhere(from.started, to.started, arms.of(flag).arm());
-            }
-        });
+    pub(crate) fn refile_start(&self, from: &Route, to: &Route, scope: &Scope) {
+        let writer = self.recorder.writer();
+        for (flag, (from, to)) in from.flags.iter().zip(&to.flags).enumerate() {
+            writer.started_elsewhere(from.started, to.started, scope.arm_of(flag).arm());
+        }
+    }
+}
+
+#[inline(always)]
+fn split_and_start_by(
+    writer: Writer,
+    revision: &Revision,
+    text: &[u8; 32],
+    route: &Route,
+    scope: &Scope,
+) {
+    let flags = scope.arms_by_flag().zip(&revision.splits).zip(&route.flags);
+    for ((cell, split), counted) in flags {
+        let arm = split.of(text);
+        cell.set(arm);
+        writer.started(counted.started, arm.arm());
     }
 }
 

@@ -199,13 +199,17 @@ impl Experiments {
             clock,
         } = config;
         let recorder = Recorder::new(limits, Timestamp::now());
-        let builder = TablesBuilder { recorder, max_routes, size_classes: sizes.labels().len() };
+        let plain = filter.is_none()
+            && request_ids.are_internal()
+            && !request_extension
+            && !busy_time
+            && !server_timing;
+        let size_classes = sizes.labels().len();
+        let automatic = matches!(route_source.source(), Source::Automatic);
+        let builder =
+            TablesBuilder { plain: plain && automatic, recorder, max_routes, size_classes };
         let core = Core {
-            plain: filter.is_none()
-                && request_ids.are_internal()
-                && !request_extension
-                && !busy_time
-                && !server_timing,
+            plain,
             revisions: Revisions::new(flags, builder),
             recorder,
             looks: Looks::new(

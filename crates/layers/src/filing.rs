@@ -1,10 +1,12 @@
 //! From the end of a request to the series that it is recorded in.
 
-use latency_experiment_record::{Milestone, Outcome, Sample, SeriesId, SeriesKey, reserved};
+use latency_experiment_record::{
+    Milestone, Outcome, Sample, SeriesId, SeriesKey, Writer, reserved,
+};
 
 use crate::arms::FlagArm;
 use crate::core::Core;
-use crate::route_table::{self, MILESTONES, Route};
+use crate::route_table::{self, MILESTONES, Route, RouteFlag};
 use crate::scope::Scope;
 use crate::section_table::SECTION_OUTCOMES;
 
@@ -12,42 +14,68 @@ use crate::section_table::SECTION_OUTCOMES;
 #[derive(Clone, Copy)]
 pub(crate) struct Filed {
     pub(crate) route: &'static Route,
-    pub(crate) size_class: usize,
-    pub(crate) outcome: Outcome,
-    /// Bit i: flag i was consulted. Read once, so that all milestones of a request agree on it, also
-    /// when a task that it was shared with consults a flag in between.
-    pub(crate) exposed: u16,
+    /// See [`route_table::place`].
+    place: u32,
 }
 
 impl Core {
     /// Records the latency of a request that has ended into the series of every flag.
-    #[inline(always)]
     pub(crate) fn record(&self, scope: &Scope, filed: Filed, latency_ns: u64) {
-        let latency = Sample::of(latency_ns);
-        let place = filed.place(0);
-        self.recorder.write(|writer| {
-            for (flag, cells) in filed.route.flags.iter().enumerate() {
-                let (arm, exposed) = (scope.arms.of(flag), filed.is_exposed(flag));
-                let series = match cells.series.get(place, arm, exposed) {
-                    Some(series) => series,
-                    None => self.resolve(filed, 0, flag, arm, exposed),
-                };
-                writer.record_request(series, latency, || scope.request_id().to_compact());
+        self.record_by(
+            *self.recorder.writer(),
+            scope,
+            filed,
+            Sample::of(latency_ns),
+            |cells, arm| cells.series.get(filed.place(0), arm),
+        );
+    }
+
+    /// The same for a request without a random group.
+    #[inline(always)]
+    pub(crate) fn record_plain(&self, scope: &Scope, filed: Filed, latency_ns: u64) {
+        let series = |cells: &RouteFlag, arm| cells.series.get_ungrouped(filed.place(0), arm);
+        match self.recorder.last_writer() {
+            Some(writer) => {
+                self.record_by(writer, scope, filed, Sample::of(latency_ns), series);
             }
-        });
+            None => self.record_out_of_line(scope, filed, latency_ns),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_out_of_line(&self, scope: &Scope, filed: Filed, latency_ns: u64) {
+        self.record(scope, filed, latency_ns);
+    }
+
+    #[inline(always)]
+    fn record_by(
+        &self,
+        writer: Writer,
+        scope: &Scope,
+        filed: Filed,
+        latency: Sample,
+        known: impl Fn(&RouteFlag, FlagArm) -> Option<SeriesId>,
+    ) {
+        for (cell, cells) in scope.arms_by_flag().zip(&filed.route.flags) {
+            let arm = cell.get();
+            let series = match known(cells, arm) {
+                Some(series) => series,
+                None => self.resolve(filed, 0, cells, arm),
+            };
+            writer.record_request(series, latency, || scope.request_id().to_compact());
+        }
     }
 
     /// Records a further milestone of the same request: its position in [`MILESTONES`].
     pub(crate) fn record_milestone(&self, scope: &Scope, filed: Filed, milestone: usize, ns: u64) {
-        self.recorder.write(|writer| {
-            for (flag, cells) in filed.route.flags.iter().enumerate() {
-                let (arm, exposed) = (scope.arms.of(flag), filed.is_exposed(flag));
-                let series = cells.series.get(filed.place(milestone), arm, exposed);
-                let series =
-                    series.unwrap_or_else(|| self.resolve(filed, milestone, flag, arm, exposed));
-                writer.record(series, ns);
-            }
-        });
+        let writer = self.recorder.writer();
+        for (cell, cells) in scope.arms_by_flag().zip(&filed.route.flags) {
+            let arm = cell.get();
+            let series = cells.series.get(filed.place(milestone), arm);
+            let series = series.unwrap_or_else(|| self.resolve(filed, milestone, cells, arm));
+            writer.record(series, ns);
+        }
     }
 
     /// Records a section of a request into the series of every flag.
@@ -60,66 +88,60 @@ impl Core {
     ) {
         let route = scope.route();
         let Some(section) = route.sections.intern(name) else { return };
-        let (exposed, place) = (scope.exposed(), usize::from(cancelled));
-        self.recorder.write(|writer| {
-            for (flag, cells) in section.series.iter().enumerate() {
-                let (arm, exposed) = (scope.arms.of(flag), exposed >> flag & 1 == 1);
-                let series = cells.get(place, arm, exposed).unwrap_or_else(|| {
-                    let key = |arm_name: &str| SeriesKey {
-                        arm: arm_name.to_owned(),
-                        route: route.label.clone(),
-                        size: reserved::UNKNOWN_SIZE.to_owned(),
-                        outcome: SECTION_OUTCOMES[place],
-                        milestone: Milestone::Section(section.name.to_owned()),
-                        exposed,
-                        group: cells.random_group(arm),
-                        block: None,
-                    };
-                    let id = self.recorder.series_of(route.epochs[flag].id, arm.arm(), key);
-                    cells.set(place, arm, exposed, id);
-                    id
-                });
-                writer.record(series, ns);
-            }
-        });
+        scope.settle_exposures();
+        let place = usize::from(cancelled);
+        let writer = self.recorder.writer();
+        for (flag, cells) in section.series.iter().enumerate() {
+            let arm = scope.arm_of(flag);
+            let series = cells.get(place, arm).unwrap_or_else(|| {
+                let key = |arm_name: &str| SeriesKey {
+                    arm: arm_name.to_owned(),
+                    route: route.label.clone(),
+                    size: reserved::UNKNOWN_SIZE.to_owned(),
+                    outcome: SECTION_OUTCOMES[place],
+                    milestone: Milestone::Section(section.name.to_owned()),
+                    exposed: arm.is_exposed(),
+                    group: cells.random_group(arm),
+                    block: None,
+                };
+                let id = self.recorder.series_of(route.epochs[flag].id, arm.arm(), key);
+                cells.set(place, arm, id);
+                id
+            });
+            writer.record(series, ns);
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn resolve(
-        &self,
-        filed: Filed,
-        milestone: usize,
-        flag: usize,
-        arm: FlagArm,
-        exposed: bool,
-    ) -> SeriesId {
-        let Filed { route, size_class, outcome, .. } = filed;
-        let cells = &route.flags[flag].series;
+    fn resolve(&self, filed: Filed, milestone: usize, flag: &RouteFlag, arm: FlagArm) -> SeriesId {
+        let route = filed.route;
+        let (size_class, outcome) = route_table::of_place(filed.place as usize);
+        let cells = &flag.series;
         let key = |arm_name: &str| SeriesKey {
             arm: arm_name.to_owned(),
             route: route.label.clone(),
             size: self.sizes.label(size_class).to_owned(),
             outcome,
             milestone: MILESTONES[milestone].clone(),
-            exposed,
+            exposed: arm.is_exposed(),
             group: cells.random_group(arm),
             block: None,
         };
-        let id = self.recorder.series_of(route.epochs[flag].id, arm.arm(), key);
-        cells.set(filed.place(milestone), arm, exposed, id);
+        let id = self.recorder.series_of(flag.experiment, arm.arm(), key);
+        cells.set(filed.place(milestone), arm, id);
         id
     }
 }
 
 impl Filed {
     #[inline]
-    fn is_exposed(self, flag: usize) -> bool {
-        self.exposed >> flag & 1 == 1
+    pub(crate) fn new(route: &'static Route, size_class: u8, outcome: Outcome) -> Self {
+        Self { route, place: route_table::place(size_class.into(), outcome) as u32 }
     }
 
     #[inline]
     fn place(self, milestone: usize) -> usize {
-        route_table::place(self.size_class, self.outcome) + milestone
+        self.place as usize + milestone
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use latency_experiment_flags::FlagIndex;
 
+use crate::arms::FlagArm;
 use crate::core::Core;
 use crate::scope::{self, Scope};
 
@@ -24,7 +25,7 @@ impl FlagHandle {
     /// Whether the current request gets another variation than control.
     #[inline]
     pub fn is_on(self) -> bool {
-        let arm = self.consult(|scope, flag| scope.arms.of(flag).is_on());
+        let arm = self.consult(|_, arm| arm.is_on());
         arm.unwrap_or_else(|| {
             self.count_without_scope();
             false
@@ -33,8 +34,8 @@ impl FlagHandle {
 
     /// The name of the variation that the current request gets.
     pub fn variation(self) -> &'static str {
-        let name = self.consult(|scope, flag| {
-            scope.route().epochs[flag].variation_name(scope.arms.of(flag).variation())
+        let name = self.consult(|scope, arm| {
+            scope.route().epochs[self.index.get()].variation_name(arm.variation())
         });
         name.unwrap_or_else(|| {
             self.count_without_scope();
@@ -50,12 +51,8 @@ impl FlagHandle {
 
     /// Notes the exposure; `None` outside a request.
     #[inline]
-    fn consult<R>(self, read: impl FnOnce(&Scope, usize) -> R) -> Option<R> {
-        let flag = self.index.get();
-        scope::with_core(self.core, |scope| {
-            scope.expose(flag);
-            read(scope, flag)
-        })
+    fn consult<R>(self, read: impl FnOnce(&'static Scope, FlagArm) -> R) -> Option<R> {
+        scope::with_core(self.core, |scope| read(scope, scope.expose(self.index.get())))
     }
 
     #[cold]

@@ -1,5 +1,6 @@
 //! What may be read of a request.
 
+use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use latency_experiment_flags::Attributes;
 
@@ -18,7 +19,11 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    #[inline]
+    pub(crate) fn of_parts(parts: &'a Parts) -> Self {
+        let Parts { method, uri, headers, extensions, .. } = parts;
+        Self { method, uri, headers, extensions }
+    }
+
     pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::core::Core;
-use crate::end::{InFlight, Running};
+use crate::end::{InFlight, Running, Start};
 use crate::head::RequestHead;
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
@@ -71,7 +71,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let in_flight = InFlight::start_observing(self.core, RequestHead::of(&request));
+        let in_flight = Start::now(self.core).observing(RequestHead::of(&request));
         let running = in_flight.as_ref().map(InFlight::run_observed);
         let inner = self.inner.call(request);
         Running::returned_if(running);
@@ -88,13 +88,18 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Some(in_flight) = this.in_flight else { return this.inner.poll(cx) };
-        let running = in_flight.run_observed();
+        let running = this.in_flight.as_ref().map(InFlight::run_observed);
         let polled = this.inner.poll(cx);
-        running.returned();
-        let mut result = ready!(polled);
-        in_flight.end_at_head(&mut result);
-        Poll::Ready(result)
+        Running::returned_if(running);
+        if let Poll::Ready(result) = &polled
+            && let Some(in_flight) = this.in_flight.take()
+        {
+            match in_flight.plain_end(result) {
+                Some(end) => in_flight.end_plain(end),
+                None => return polled.map(|result| in_flight.end_configured(result)),
+            }
+        }
+        polled
     }
 }
 

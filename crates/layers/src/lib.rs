@@ -99,6 +99,7 @@ mod revision;
 mod route;
 mod route_table;
 mod scope;
+mod scope_pool;
 mod section;
 mod section_table;
 mod series_table;

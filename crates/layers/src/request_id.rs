@@ -2,11 +2,10 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use latency_experiment_record::CompactId;
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::hex;
@@ -25,25 +24,43 @@ enum Repr {
     Sent(Arc<str>),
 }
 
+/// Where a thread's random bits come from. They have to be fast and evenly spread, not secret: a
+/// request ID grants nothing.
+struct Generator {
+    /// State of the generator, which has a period of 2⁶⁴.
+    state: Cell<u64>,
+    /// What tells the thread's bits from those of another one that came by the same state; 0 before the
+    /// generator is seeded.
+    key: Cell<u64>,
+}
+
 thread_local! {
-    // Seeded from the operating system. It has to be fast and evenly spread, not secret: a request
-    // ID grants nothing.
-    static GENERATOR: Cell<Option<SmallRng>> = const { Cell::new(None) };
+    static GENERATOR: Generator = const { Generator { state: Cell::new(0), key: Cell::new(0) } };
 }
 
 /// The 128 random bits of a new ID.
 #[inline]
 pub(crate) fn random_words() -> [u64; 2] {
-    let mut generator = GENERATOR.take().unwrap_or_else(seeded);
-    let words = [generator.next_u64(), generator.next_u64()];
-    GENERATOR.set(Some(generator));
-    words
+    GENERATOR.with(|generator| {
+        if generator.key.get() == 0 {
+            generator.seed();
+        }
+        let mut random = fastrand::Rng::with_seed(generator.state.get());
+        let words = [random.u64(..) ^ generator.key.get(), random.u64(..)];
+        generator.state.set(random.get_seed());
+        words
+    })
 }
 
-#[cold]
-#[inline(never)]
-fn seeded() -> SmallRng {
-    SmallRng::from_rng(&mut rand::rng())
+impl Generator {
+    #[cold]
+    #[inline(never)]
+    fn seed(&self) {
+        // Random keys from the operating system, and another one each time.
+        let random = RandomState::new();
+        self.state.set(random.hash_one(0));
+        self.key.set(random.hash_one(1).max(1));
+    }
 }
 
 impl RequestId {

@@ -4,16 +4,23 @@ use std::fmt;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use latency_experiment_flags::{Error, FlagSet, ValidFlag};
+use latency_experiment_flags::{Error, FlagSet, Split, ValidFlag};
 use latency_experiment_record::{
     Arm, AssignedCounters, AtomicRef, Experiment, ExperimentId, Fingerprint, Recorder, Subject,
 };
 
-use crate::arms::{Arms, FlagArm};
+use crate::arms::FlagArm;
 use crate::route_table::{RouteTable, RouteTemplate};
+use crate::scope::Scope;
 
 /// One state of the flags. A request keeps the one that it was assigned by until it ends.
 pub(crate) struct Revision {
+    /// A request needs no more than to be assigned, timed and recorded: the core is
+    /// [plain](crate::core::Core::plain), no function names its route, and of every flag nothing but
+    /// the split of the request ID decides.
+    pub(crate) plain: bool,
+    /// By flag, when it is plain.
+    pub(crate) splits: Box<[Split<FlagArm>]>,
     pub(crate) flags: FlagSet,
     pub(crate) tables: &'static Tables,
 }
@@ -42,9 +49,11 @@ impl FlagEpoch {
 }
 
 impl Revision {
-    /// The arms of a request that was never assigned: control, outside the experiment.
-    pub(crate) fn outside(&self) -> Arms {
-        Arms::new(self.flags.iter().map(|(_, flag)| flag), FlagArm::outside)
+    /// Sets what `arm_of` says for each flag.
+    pub(crate) fn set_arms(&self, scope: &Scope, arm_of: impl Fn(&ValidFlag) -> FlagArm) {
+        for (flag, definition) in self.flags.iter() {
+            scope.set_arm(flag.get(), arm_of(definition));
+        }
     }
 }
 
@@ -67,6 +76,8 @@ struct Known {
 
 /// What tables are made of.
 pub(crate) struct TablesBuilder {
+    /// Whether revisions are, as far as their flags allow.
+    pub(crate) plain: bool,
     pub(crate) recorder: Recorder,
     pub(crate) max_routes: usize,
     pub(crate) size_classes: usize,
@@ -139,7 +150,13 @@ impl Known {
             Some(known) => known.tables,
             None => self.builder.build(epochs),
         };
-        let revision = &*Box::leak(Box::new(Revision { flags, tables }));
+        let splits = flags
+            .iter()
+            .map(|(_, flag)| flag.plain_split(|variation| FlagArm::of_split(flag, variation)));
+        let splits: Option<_> = splits.collect();
+        let plain = self.builder.plain && splits.is_some();
+        let splits = splits.unwrap_or_default();
+        let revision = &*Box::leak(Box::new(Revision { plain, splits, flags, tables }));
         self.revisions.push(revision);
         revision
     }

@@ -1,8 +1,9 @@
 //! Which route a request belongs to.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use http::Method;
+use http::{Extensions, Method};
 
 use crate::core::Core;
 use crate::head::RequestHead;
@@ -69,7 +70,49 @@ pub(crate) struct MethodLabel(u8);
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "_OTHER"];
 
+/// What a router that axum has passed says of the route. Without the feature `axum` nobody says
+/// anything.
+#[derive(Clone, Copy)]
+pub(crate) struct Matched<'a> {
+    #[cfg(feature = "axum")]
+    path: Option<&'a axum::extract::MatchedPath>,
+    _request: PhantomData<&'a ()>,
+}
+
+impl<'a> Matched<'a> {
+    #[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "nothing is attached"))]
+    #[inline]
+    pub(crate) fn of(extensions: &'a Extensions) -> Self {
+        Self {
+            #[cfg(feature = "axum")]
+            path: extensions.get(),
+            _request: PhantomData,
+        }
+    }
+}
+
+impl Matched<'_> {
+    /// Whether it says that the route is no gRPC service: behind a wildcard there may be one.
+    #[cfg(feature = "axum")]
+    fn is_plain_http(self, routes: &RouteTable, method: MethodLabel) -> bool {
+        self.path.is_some_and(|path| !routes.intern_matched(method, path).wildcard)
+    }
+
+    #[cfg(not(feature = "axum"))]
+    fn is_plain_http(self, _: &RouteTable, _: MethodLabel) -> bool {
+        false
+    }
+}
+
 impl MethodLabel {
+    pub(crate) const HEAD: Self = Self(1);
+    pub(crate) const CONNECT: Self = Self(5);
+
+    /// Whether responses to it have the body that their head says.
+    pub(crate) fn has_body(self) -> bool {
+        self != Self::HEAD && self != Self::CONNECT
+    }
+
     #[inline]
     pub(crate) fn of(method: &Method) -> Self {
         Self(match *method {
@@ -128,27 +171,35 @@ impl FoundRoute {
 }
 
 impl Core {
-    /// The route of a request, as far as it can be told before the response.
+    /// The route of a request that is not gRPC, where no function names it.
     #[inline(always)]
+    pub(crate) fn matched_route(
+        &self,
+        routes: &'static RouteTable,
+        method: MethodLabel,
+        matched: Matched<'_>,
+    ) -> &'static Route {
+        #[cfg(feature = "axum")]
+        if let Some(path) = matched.path {
+            return routes.intern_matched(method, path);
+        }
+        let _ = (method, matched);
+        self.unrouted.count(routes);
+        routes.unmatched
+    }
+
+    /// The route of a request, as far as it can be told before the response.
     pub(crate) fn route(&self, routes: &'static RouteTable, head: RequestHead<'_>) -> FoundRoute {
         let method = MethodLabel::of(head.method);
         if let Source::Function(name) = self.route_source.source() {
             let route = name(head).map(|name| routes.intern(method, name));
             return FoundRoute::http(route.unwrap_or(routes.unmatched));
         }
-        #[cfg(feature = "axum")]
-        if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
-            let route = routes.intern_matched(method, path);
-            if route.wildcard && head.is_grpc() {
-                return grpc_route(routes, method, head);
-            }
-            return FoundRoute::http(route);
-        }
-        if head.is_grpc() {
+        let matched = Matched::of(head.extensions);
+        if head.is_grpc() && !matched.is_plain_http(routes, method) {
             return grpc_route(routes, method, head);
         }
-        self.unrouted.count(routes);
-        FoundRoute::http(routes.unmatched)
+        FoundRoute::http(self.matched_route(routes, method, matched))
     }
 
     /// What the client named, when nothing but a response can tell whether it is a route.

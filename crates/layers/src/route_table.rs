@@ -5,9 +5,11 @@
 //! under a lock, up to a bound.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use latency_experiment_record::{Milestone, Outcome, Recorder, StartedCounters, reserved};
+use latency_experiment_record::{
+    ExperimentId, Milestone, Outcome, Recorder, StartedCounters, reserved,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::revision::FlagEpoch;
@@ -31,6 +33,7 @@ pub(crate) struct Route {
 
 /// What a route keeps of one flag.
 pub(crate) struct RouteFlag {
+    pub(crate) experiment: ExperimentId,
     pub(crate) started: StartedCounters,
     /// By [`place`].
     pub(crate) series: SeriesTable,
@@ -50,6 +53,12 @@ pub(crate) fn place(size_class: usize, outcome: Outcome) -> usize {
     (size_class * Outcome::ALL.len() + outcome.index()) * MILESTONES.len()
 }
 
+/// The size class and the outcome that [`place`] was given.
+pub(crate) fn of_place(place: usize) -> (usize, Outcome) {
+    let position = place / MILESTONES.len();
+    (position / Outcome::ALL.len(), Outcome::ALL[position % Outcome::ALL.len()])
+}
+
 /// What a route is made of.
 #[derive(Clone, Copy)]
 pub(crate) struct RouteTemplate {
@@ -64,7 +73,8 @@ pub(crate) struct RouteTable {
     max_routes: usize,
     template: RouteTemplate,
     pub(crate) unmatched: &'static Route,
-    overflow: &'static Route,
+    /// Made when it is needed.
+    overflow: OnceLock<&'static Route>,
 }
 
 #[derive(Default)]
@@ -83,17 +93,20 @@ struct Known {
 const MAX_PINS: u8 = 4;
 
 struct Entry {
-    method: MethodLabel,
+    /// Of method and address, or of method and name.
+    hash: u64,
     key: Key,
     route: &'static Route,
 }
 
 enum Key {
-    Name(Box<str>),
+    Name(MethodLabel, Box<str>),
     /// The address of a path. The clone keeps the path alive, so no other string can ever be found
     /// at that address.
     #[cfg(feature = "axum")]
-    Pinned(axum::extract::MatchedPath),
+    Pinned {
+        _path: axum::extract::MatchedPath,
+    },
 }
 
 impl RouteTable {
@@ -103,7 +116,7 @@ impl RouteTable {
             routes: Mutex::default(),
             max_routes,
             unmatched: Route::new(reserved::UNMATCHED.to_owned(), &template),
-            overflow: Route::new(reserved::OVERFLOW.to_owned(), &template),
+            overflow: OnceLock::new(),
             template,
         }
     }
@@ -116,9 +129,10 @@ impl RouteTable {
     /// The route of this name, if it is known.
     #[inline]
     pub(crate) fn find(&self, method: MethodLabel, name: &str) -> Option<&'static Route> {
-        let found = self.slots.find(hash_name(method, name), |entry| {
-            entry.method == method && matches!(&entry.key, Key::Name(known) if **known == *name)
-        });
+        let found = self.slots.find(
+            hash_name(method, name),
+            |entry| matches!(&entry.key, Key::Name(of, known) if *of == method && **known == *name),
+        );
         found.map(|entry| entry.route)
     }
 
@@ -136,7 +150,8 @@ impl RouteTable {
             return known.route;
         }
         if routes.by_name.len() >= self.max_routes {
-            return self.overflow;
+            let overflow = || Route::new(reserved::OVERFLOW.to_owned(), &self.template);
+            return self.overflow.get_or_init(overflow);
         }
         let route = Route::new(format!("{} {name}", method.as_str()), &self.template);
         let known = Known {
@@ -146,24 +161,35 @@ impl RouteTable {
         };
         routes.by_name.insert((method, name.to_owned()), known);
         // Where there is no room the route is found under the lock.
-        let entry = Entry { method, key: Key::Name(name.into()), route };
-        let _ = self.slots.insert(hash_name(method, name), entry);
+        let hash = hash_name(method, name);
+        self.slots.insert(hash, Entry { hash, key: Key::Name(method, name.into()), route });
         route
     }
 
     /// The route of a path that axum matched, found by its address.
     #[cfg(feature = "axum")]
-    #[inline]
+    #[inline(always)]
     pub(crate) fn intern_matched(
         &self,
         method: MethodLabel,
         path: &axum::extract::MatchedPath,
     ) -> &'static Route {
-        let name = path.as_str();
-        let found = self.slots.find(hash_address(method, name), |entry| {
-            entry.method == method
-                && matches!(&entry.key, Key::Pinned(known) if std::ptr::eq(known.as_str(), name))
-        });
+        let hash = hash_address(method, path.as_str());
+        match self.slots.find_direct(hash, |entry| entry.is_pinned(hash)) {
+            Some(entry) => entry.route,
+            None => self.find_matched(method, path),
+        }
+    }
+
+    #[cfg(feature = "axum")]
+    #[inline(never)]
+    fn find_matched(
+        &self,
+        method: MethodLabel,
+        path: &axum::extract::MatchedPath,
+    ) -> &'static Route {
+        let hash = hash_address(method, path.as_str());
+        let found = self.slots.find(hash, |entry| entry.is_pinned(hash));
         found.map_or_else(|| self.insert_matched(method, path), |entry| entry.route)
     }
 
@@ -184,10 +210,20 @@ impl RouteTable {
             && known.pins < MAX_PINS
         {
             known.pins += 1;
-            let entry = Entry { method, key: Key::Pinned(path.clone()), route };
-            let _ = self.slots.insert(hash_address(method, name), entry);
+            let hash = hash_address(method, name);
+            self.slots
+                .insert(hash, Entry { hash, key: Key::Pinned { _path: path.clone() }, route });
         }
         route
+    }
+}
+
+#[cfg(feature = "axum")]
+impl Entry {
+    /// Whether this is the path of the method and the address with this hash.
+    #[inline(always)]
+    fn is_pinned(&self, hash: u64) -> bool {
+        self.hash == hash && matches!(self.key, Key::Pinned { .. })
     }
 }
 
@@ -196,6 +232,7 @@ impl Route {
     fn new(label: String, template: &RouteTemplate) -> &'static Self {
         let RouteTemplate { recorder, size_classes, epochs } = *template;
         let flags = epochs.iter().map(|epoch| RouteFlag {
+            experiment: epoch.id,
             started: recorder.started_counters(epoch.id, &label),
             series: SeriesTable::new(place(size_classes, Outcome::ALL[0]), epoch),
         });
@@ -215,12 +252,13 @@ fn hash_name(method: MethodLabel, name: &str) -> u64 {
     xxh3_64_with_seed(name.as_bytes(), method.index().into())
 }
 
-/// Fibonacci hashing; addresses are aligned, so their low bits carry little.
+/// Fibonacci hashing. It is a bijection, so that different methods and addresses have different hashes:
+/// no address has more than 60 bits.
 #[cfg(feature = "axum")]
-#[inline]
+#[inline(always)]
 fn hash_address(method: MethodLabel, name: &str) -> u64 {
-    let address = name.as_ptr() as u64 ^ u64::from(method.index()) << 48;
-    address.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+    let address = name.as_ptr() as u64 ^ u64::from(method.index()) << 60;
+    address.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

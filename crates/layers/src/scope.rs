@@ -6,35 +6,127 @@
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Request;
+use http::request::Parts;
+use latency_experiment_flags::MAX_FLAGS;
 use latency_experiment_record::AtomicRef;
 
-use crate::arms::Arms;
+use crate::arms::{Arms, FlagArm, FlagArmCell};
 use crate::assignments::Assignments;
 use crate::core::Core;
 use crate::request_id::RequestId;
-use crate::route::Claim;
+use crate::route::{Claim, MethodLabel};
 use crate::route_table::Route;
+use crate::scope_pool::PooledScope;
 
 /// What is known of a request while it is served.
 ///
-/// One thread at a time uses it. What changes is atomic all the same, so that futures which hold it
-/// are `Sync`; without contention that costs nothing, because nothing here is read-modify-write.
+/// Scopes come from a [pool](crate::scope_pool) and live as long as the process. So a thread can hold
+/// a plain reference to the one that it is within, and the future of a request is moved at the cost
+/// of one pointer for it.
+///
+/// One thread at a time uses it. It is reached by shared references, so all of it is atomic, which
+/// without contention costs nothing, because nothing here is read-modify-write.
+#[derive(Default)]
+#[repr(align(64))]
 pub(crate) struct Scope {
-    pub(crate) core: &'static Core,
+    core: AtomicRef<Core>,
     /// The random bits of the ID, or a hash of what the client sent.
-    id: [u64; 2],
-    pub(crate) arms: Arms,
+    id: [AtomicU64; 2],
     /// As far as it is known before the response.
     route: AtomicRef<Route>,
-    /// Bit i: flag i was consulted.
-    exposed: AtomicU16,
-    more: OnceLock<Box<More>>,
-    /// The scope that was the innermost one before, while this one is entered.
-    outer: AtomicPtr<Scope>,
+    /// The scope that was the innermost one before, while this one is entered. Of a free scope, the
+    /// next free one.
+    pub(crate) outer: AtomicRef<Scope>,
+    /// What the end of the request needs to know of its beginning.
+    pub(crate) timed: Timed,
+    /// By flag; left over from an earlier request where the present one has no such flag.
+    arms: [FlagArmCell; MAX_FLAGS],
+    /// Whether there is any `more`.
+    has_more: AtomicBool,
+    more: Mutex<Option<Box<More>>>,
+}
+
+const _: () = assert!(size_of::<Scope>() == 128);
+
+/// What the end of a request needs to know of its beginning.
+#[derive(Default)]
+pub(crate) struct Timed {
+    /// The reading of the clock.
+    pub(crate) started: AtomicU64,
+    /// A [`Phase`].
+    phase: AtomicU8,
+    // Of a plain request these are not set.
+    /// Readings of the clock after polls less those before them.
+    pub(crate) busy_ticks: AtomicU64,
+    grpc: AtomicBool,
+    /// The index of a [`MethodLabel`].
+    method: AtomicU8,
+}
+
+/// How far a request is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// It has not ended, and a status and a size will be all that there is to its end: it is not gRPC,
+    /// its method is neither HEAD nor CONNECT, and its core is [plain](Core::plain).
+    Plain,
+    /// It has not ended.
+    Configured,
+    Ended,
+}
+
+impl Timed {
+    #[inline]
+    pub(crate) fn start_plain(&self, started: u64) {
+        self.started.store(started, Ordering::Relaxed);
+        self.set_phase(Phase::Plain);
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn start(&self, started: u64, method: MethodLabel, grpc: bool) {
+        self.started.store(started, Ordering::Relaxed);
+        self.busy_ticks.store(0, Ordering::Relaxed);
+        self.grpc.store(grpc, Ordering::Relaxed);
+        self.method.store(method.index(), Ordering::Relaxed);
+        self.set_phase(Phase::Configured);
+    }
+
+    #[inline]
+    pub(crate) fn end(&self) {
+        self.set_phase(Phase::Ended);
+    }
+
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.phase_is(Phase::Plain)
+    }
+
+    #[inline]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.phase_is(Phase::Ended)
+    }
+
+    pub(crate) fn is_grpc(&self) -> bool {
+        !self.is_plain() && self.grpc.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn method_is(&self, method: MethodLabel) -> bool {
+        !self.is_plain() && self.method.load(Ordering::Relaxed) == method.index()
+    }
+
+    #[inline]
+    fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn phase_is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Relaxed) == phase as u8
+    }
 }
 
 /// Whose scope it is: a layer's and a request's. Copies of a scope have equal keys.
@@ -53,43 +145,74 @@ impl PartialEq for ScopeKey {
 
 /// What few requests have.
 #[derive(Default)]
-pub(crate) struct More {
+struct More {
     /// The ID, when the client sent it.
     sent_id: Option<Arc<str>>,
     /// The route that the client named, while no response has confirmed it.
     claim: Option<Claim>,
     /// Exposures noted by tasks that the handler spawned, once it shared its assignments with them.
-    exposed: OnceLock<Arc<AtomicU16>>,
+    exposed: Option<Arc<AtomicU16>>,
     /// What sections took so far, in nanoseconds, when the response is to tell.
-    timings: Mutex<Vec<(&'static str, u64)>>,
+    timings: Vec<(&'static str, u64)>,
 }
 
 impl Scope {
+    /// Begins to serve a request. Its arms are to be set.
     #[inline]
-    pub(crate) fn new(
-        core: &'static Core,
-        id: [u64; 2],
-        arms: Arms,
-        route: &'static Route,
-        more: OnceLock<Box<More>>,
-    ) -> Self {
-        Self {
-            core,
-            id,
-            arms,
-            route: AtomicRef::new(route),
-            exposed: AtomicU16::new(0),
-            more,
-            outer: AtomicPtr::default(),
+    pub(crate) fn begin(&self, core: &'static Core, id: [u64; 2], route: &'static Route) {
+        self.core.set(core);
+        self.set_id(id);
+        self.route.set(route);
+    }
+
+    /// The same for a request whose client perhaps sent the ID.
+    pub(crate) fn begin_as(&self, core: &'static Core, id: &RequestId, route: &'static Route) {
+        let (words, sent) = id.clone().into_parts();
+        self.begin(core, words, route);
+        if let Some(sent) = sent {
+            self.write_more(|more| more.sent_id = Some(sent));
         }
     }
 
-    pub(crate) fn request_id(&self) -> RequestId {
-        RequestId::from_parts(self.id, self.more.get().and_then(|more| more.sent_id.clone()))
+    /// Forgets what few requests have, so that the next one begins without.
+    #[inline]
+    pub(crate) fn end(&self) {
+        if self.has_more() {
+            self.forget_more();
+        }
     }
 
-    pub(crate) fn claim(&self) -> Option<&Claim> {
-        self.more.get()?.claim.as_ref()
+    #[inline]
+    pub(crate) fn core(&self) -> &'static Core {
+        self.core.get().expect("it is set from the beginning")
+    }
+
+    #[inline]
+    pub(crate) fn is_of(&self, core: &'static Core) -> bool {
+        self.core.get().is_some_and(|own| ptr::eq(own, core))
+    }
+
+    fn id(&self) -> [u64; 2] {
+        [self.id[0].load(Ordering::Relaxed), self.id[1].load(Ordering::Relaxed)]
+    }
+
+    #[inline]
+    fn set_id(&self, id: [u64; 2]) {
+        self.id[0].store(id[0], Ordering::Relaxed);
+        self.id[1].store(id[1], Ordering::Relaxed);
+    }
+
+    pub(crate) fn request_id(&self) -> RequestId {
+        RequestId::from_parts(self.id(), self.read_more(|more| more.sent_id.clone()).flatten())
+    }
+
+    /// Takes the claim out, if there is one.
+    pub(crate) fn take_claim(&self) -> Option<Claim> {
+        self.read_more(|more| more.claim.take()).flatten()
+    }
+
+    pub(crate) fn set_claim(&self, claim: Claim) {
+        self.write_more(|more| more.claim = Some(claim));
     }
 
     #[inline]
@@ -97,167 +220,212 @@ impl Scope {
         self.route.get().expect("it is set from the beginning")
     }
 
+    #[inline]
     pub(crate) fn set_route(&self, route: &'static Route) {
         self.route.set(route);
     }
 
-    /// The flags that the request consulted, on its own task or on one that it shared with.
+    /// The arm of the flag at this position, below [`MAX_FLAGS`].
     #[inline]
-    pub(crate) fn exposed(&self) -> u16 {
-        let own = self.exposed.load(Ordering::Relaxed);
-        own | self.more.get().map_or(0, |more| more.exposed())
+    pub(crate) fn arm_of(&self, flag: usize) -> FlagArm {
+        // The remainder is the position itself, and spares a check.
+        self.arms[flag % MAX_FLAGS].get()
+    }
+
+    /// All arms, for a loop over the flags.
+    #[inline(always)]
+    pub(crate) fn arms_by_flag(&self) -> impl Iterator<Item = &FlagArmCell> {
+        self.arms.iter()
     }
 
     #[inline]
-    pub(crate) fn expose(&self, flag: usize) {
-        self.note_exposed(1 << flag);
+    pub(crate) fn set_arm(&self, flag: usize, arm: FlagArm) {
+        self.arms[flag % MAX_FLAGS].set(arm);
     }
 
+    pub(crate) fn arms(&self) -> Arms {
+        Arms::new(|flag| self.arm_of(flag))
+    }
+
+    /// Notes that the request consulted the flag, and returns what it gets.
     #[inline]
-    fn note_exposed(&self, flags: u16) {
-        self.exposed.store(self.exposed.load(Ordering::Relaxed) | flags, Ordering::Relaxed);
+    pub(crate) fn expose(&self, flag: usize) -> FlagArm {
+        self.set_arm(flag, self.arm_of(flag).exposed());
+        self.arm_of(flag)
+    }
+
+    /// Notes what was consulted on tasks that the request shared its assignments with. What they
+    /// consult later does not count.
+    #[inline]
+    pub(crate) fn settle_exposures(&self) {
+        if self.has_more() {
+            self.settle_shared_exposures();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_shared_exposures(&self) {
+        let shared = self.read_more(|more| more.exposed.clone()).flatten();
+        let exposed = shared.map_or(0, |exposed| exposed.load(Ordering::Acquire));
+        (0..MAX_FLAGS).filter(|flag| exposed >> flag & 1 == 1).for_each(|flag| {
+            self.expose(flag);
+        });
     }
 
     /// The exposures that other tasks may add to.
     pub(crate) fn share(&self) -> Arc<AtomicU16> {
-        Arc::clone(self.more().exposed.get_or_init(Arc::default))
+        self.write_more(|more| Arc::clone(more.exposed.get_or_insert_default()))
     }
 
     pub(crate) fn add_timing(&self, section: &'static str, ns: u64) {
-        self.more().lock_timings().push((section, ns));
+        self.write_more(|more| more.timings.push((section, ns)));
     }
 
     pub(crate) fn timings(&self) -> Vec<(&'static str, u64)> {
-        self.more.get().map_or_else(Vec::new, |more| more.lock_timings().clone())
+        self.read_more(|more| more.timings.clone()).unwrap_or_default()
     }
 
     /// Adds to the request what code below the layer was promised.
-    pub(crate) fn tell_request<B>(&self, request: &mut Request<B>) {
-        self.core.request_ids.tell_request(self, request.headers_mut());
-        if self.core.request_extension {
-            request.extensions_mut().insert(Assignments::of(self));
+    pub(crate) fn tell_request(&self, request: &mut Parts) {
+        let core = self.core();
+        core.request_ids.tell_request(self, &mut request.headers);
+        if core.request_extension {
+            request.extensions.insert(Assignments::of(self));
         }
     }
 
     /// What tells the request from all others.
     #[inline]
     pub(crate) fn key(&self) -> ScopeKey {
-        ScopeKey { core: self.core, id: self.id }
+        ScopeKey { core: self.core(), id: self.id() }
+    }
+
+    /// A scope for the same request, which shares exposures with other tasks as this one does.
+    pub(crate) fn copy(&self) -> PooledScope {
+        let copy = PooledScope::take();
+        copy.begin_as(self.core(), &self.request_id(), self.route());
+        for flag in 0..MAX_FLAGS {
+            copy.set_arm(flag, self.arm_of(flag));
+        }
+        copy.take_over(self);
+        copy
     }
 
     /// Takes over what was noted in another copy of the same scope.
     pub(crate) fn take_over(&self, other: &Self) {
-        self.note_exposed(other.exposed.load(Ordering::Relaxed));
-        let Some(theirs) = other.more.get() else { return };
-        if let Some(shared) = theirs.exposed.get() {
-            self.more().exposed.get_or_init(|| Arc::clone(shared));
+        (0..MAX_FLAGS).filter(|&flag| other.arm_of(flag).is_exposed()).for_each(|flag| {
+            self.expose(flag);
+        });
+        let theirs = other.read_more(|theirs| (theirs.exposed.clone(), theirs.timings.clone()));
+        let Some((exposed, timings)) = theirs else { return };
+        if exposed.is_none() && timings.is_empty() {
+            return;
         }
-        let timings = theirs.lock_timings().clone();
-        if timings.len() > self.timings().len() {
-            *self.more().lock_timings() = timings;
-        }
+        self.write_more(|more| {
+            more.exposed = more.exposed.take().or(exposed);
+            if timings.len() > more.timings.len() {
+                more.timings = timings;
+            }
+        });
     }
 
-    fn more(&self) -> &More {
-        self.more.get_or_init(Box::default)
+    #[inline]
+    fn has_more(&self) -> bool {
+        self.has_more.load(Ordering::Relaxed)
     }
-}
 
-impl More {
+    fn lock_more(&self) -> MutexGuard<'_, Option<Box<More>>> {
+        self.more.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` when the request has nothing that most requests have not.
+    fn read_more<R>(&self, read: impl FnOnce(&mut More) -> R) -> Option<R> {
+        if !self.has_more() {
+            return None;
+        }
+        self.lock_more().as_deref_mut().map(read)
+    }
+
+    fn write_more<R>(&self, write: impl FnOnce(&mut More) -> R) -> R {
+        self.has_more.store(true, Ordering::Relaxed);
+        write(self.lock_more().get_or_insert_default())
+    }
+
     #[cold]
     #[inline(never)]
-    pub(crate) fn new(sent_id: Option<Arc<str>>, claim: Option<Claim>) -> OnceLock<Box<Self>> {
-        let empty = sent_id.is_none() && claim.is_none();
-        let more = || Box::new(Self { sent_id, claim, ..Self::default() });
-        if empty { OnceLock::new() } else { OnceLock::from(more()) }
-    }
-
-    fn exposed(&self) -> u16 {
-        self.exposed.get().map_or(0, |exposed| exposed.load(Ordering::Acquire))
-    }
-
-    fn lock_timings(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, u64)>> {
-        self.timings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Clone for Scope {
-    /// A copy that shares exposures with other tasks as the original does.
-    fn clone(&self) -> Self {
-        let sent_id = self.more.get().and_then(|more| more.sent_id.clone());
-        let more = More::new(sent_id, None);
-        let copy = Self::new(self.core, self.id, self.arms, self.route(), more);
-        copy.take_over(self);
-        copy
+    fn forget_more(&self) {
+        self.has_more.store(false, Ordering::Relaxed);
+        *self.lock_more() = None;
     }
 }
 
 thread_local! {
     /// The innermost scope of this thread. It has no destructor and needs no borrowing, so that
     /// entering a scope takes a few instructions.
-    static INNERMOST: Cell<*const Scope> = const { Cell::new(ptr::null()) };
+    static INNERMOST: Cell<Option<&'static Scope>> = const { Cell::new(None) };
 }
 
-/// Makes a scope the innermost one of this thread until the guard is dropped, also by a panic.
+/// Makes a scope the innermost one of this thread, until [`leave`] is called. No scope is entered
+/// twice at a time.
 #[inline]
-pub(crate) fn enter(scope: &Scope) -> Entered<'_> {
-    scope.outer.store(INNERMOST.get().cast_mut(), Ordering::Relaxed);
-    INNERMOST.set(scope);
+pub(crate) fn enter(scope: &'static Scope) {
+    scope.outer.set(INNERMOST.get());
+    INNERMOST.set(Some(scope));
+}
+
+/// The same until the guard is dropped, also by a panic.
+pub(crate) fn enter_until_dropped(scope: &PooledScope) -> Entered<'_> {
+    enter(scope.get());
     Entered(scope)
 }
 
-/// See [`enter`].
-///
-/// [`with`] relies on this: whoever gets one keeps it in a local variable that is dropped on the
-/// same thread before the scope can be moved or dropped, or forgets it and sees to it that
-/// [`leave`] is called in its place, also by a panic. And no scope is entered twice at a time.
-pub(crate) struct Entered<'a>(&'a Scope);
+/// See [`enter_until_dropped`].
+pub(crate) struct Entered<'a>(&'a PooledScope);
 
 impl Drop for Entered<'_> {
-    #[inline]
     fn drop(&mut self) {
-        leave(self.0);
+        leave(self.0.get());
     }
 }
 
 /// Makes the innermost scope what it was before this one was entered.
 #[inline]
-pub(crate) fn leave(scope: &Scope) {
-    INNERMOST.set(scope.outer.load(Ordering::Relaxed));
+pub(crate) fn leave(scope: &'static Scope) {
+    INNERMOST.set(scope.outer.get());
 }
 
 /// Runs `read` with the innermost scope that `wanted` accepts.
 #[inline]
-#[allow(
-    unsafe_code,
-    reason = "moving each scope in and out of thread-local storage took 230 instructions per request"
-)]
 pub(crate) fn with<R>(
-    wanted: impl Fn(&Scope) -> bool,
-    read: impl FnOnce(&Scope) -> R,
+    wanted: impl Fn(&'static Scope) -> bool,
+    read: impl FnOnce(&'static Scope) -> R,
 ) -> Option<R> {
-    let mut innermost = INNERMOST.get();
-    // SAFETY: `INNERMOST` is null or points to a scope that a guard on the stack of this very thread
-    // borrows (`Entered`, or `Running`, which leaves the scope when it ends in whichever way).
-    // `enter` sets it, and the end of the guard puts back what was there before. Guards on a stack
-    // end in the reverse order of their beginnings, so what is put back is null or the scope of an
-    // older guard that still lives; the same holds for each `outer`, which is written once per
-    // entering. A borrowed scope is alive, does not move, and nobody has a mutable reference to it.
-    // The reference made here ends before this function returns, while all those guards live:
-    // `read` cannot leak it, for it has an anonymous lifetime.
-    while let Some(scope) = unsafe { innermost.as_ref() } {
-        if wanted(scope) {
-            return Some(read(scope));
-        }
-        innermost = scope.outer.load(Ordering::Relaxed);
+    let mut scope = INNERMOST.get()?;
+    if !wanted(scope) {
+        scope = find_outside(scope, wanted)?;
     }
-    None
+    Some(read(scope))
+}
+
+/// The scopes of nested layers are few, and code mostly asks for the innermost one.
+#[cold]
+#[inline(never)]
+fn find_outside(
+    inner: &'static Scope,
+    wanted: impl Fn(&'static Scope) -> bool,
+) -> Option<&'static Scope> {
+    let outside = std::iter::successors(inner.outer.get(), |scope| scope.outer.get());
+    outside.into_iter().find(|&scope| wanted(scope))
 }
 
 /// Runs `read` with the innermost scope of this core.
 #[inline]
-pub(crate) fn with_core<R>(core: &'static Core, read: impl FnOnce(&Scope) -> R) -> Option<R> {
-    with(|scope| ptr::eq(scope.core, core), read)
+pub(crate) fn with_core<R>(
+    core: &'static Core,
+    read: impl FnOnce(&'static Scope) -> R,
+) -> Option<R> {
+    with(|scope| scope.is_of(core), read)
 }
 
 /// Keeps a copy of a scope that a layer further out entered up to date: when the guard is dropped,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::scope::{self, Scope};
+use crate::scope_pool::PooledScope;
 
 /// Names a unit of work inside the current request, to be timed.
 ///
@@ -59,14 +60,14 @@ struct Running {
     section: Section,
     started: u64,
     /// A copy, because the request's own may be gone when the section is dropped.
-    scope: Option<Scope>,
+    scope: Option<PooledScope>,
     ended: bool,
 }
 
 impl Running {
     fn start(section: Section) -> Self {
-        let scope = scope::with(|_| true, Scope::clone);
-        let started = scope.as_ref().map_or(0, |scope| scope.core.clock.raw());
+        let scope = scope::with(|_| true, Scope::copy);
+        let started = scope.as_ref().map_or(0, |scope| scope.core().clock.raw());
         Self { section, started, scope, ended: false }
     }
 
@@ -74,10 +75,11 @@ impl Running {
         let Some(scope) = self.scope.as_ref().filter(|_| !self.ended) else { return };
         scope::catch_up(scope);
         self.ended = true;
-        let clock = &scope.core.clock;
+        let core = scope.core();
+        let clock = &core.clock;
         let elapsed_ns = clock.elapsed_ns(self.started, clock.raw());
-        scope.core.record_section(scope, self.section.name, cancelled, elapsed_ns);
-        if scope.core.server_timing {
+        core.record_section(scope, self.section.name, cancelled, elapsed_ns);
+        if core.server_timing {
             scope::with(
                 |current| current.key() == scope.key(),
                 |current| current.add_timing(self.section.name, elapsed_ns),
@@ -110,7 +112,7 @@ impl<F: Future> Future for Timed<F> {
         let this = self.project();
         let running = this.running.get_or_insert_with(|| Running::start(*this.section));
         let result = {
-            let _observed = running.scope.as_ref().map(scope::observe);
+            let _observed = running.scope.as_deref().map(scope::observe);
             ready!(this.inner.poll(cx))
         };
         running.end(false);

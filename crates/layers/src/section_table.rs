@@ -1,6 +1,6 @@
 //! The sections of one route, found without a lock.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use latency_experiment_record::{Outcome, reserved};
 use xxhash_rust::xxh3::xxh3_64;
@@ -23,14 +23,15 @@ pub(crate) struct SectionSeries {
 pub(crate) const SECTION_OUTCOMES: [Outcome; 2] = [Outcome::Completed, Outcome::Cancelled];
 
 pub(crate) struct SectionTable {
-    slots: Slots<SectionSeries>,
+    /// Most routes have no sections.
+    slots: OnceLock<Box<Slots<SectionSeries>>>,
     known: Mutex<usize>,
     epochs: &'static [FlagEpoch],
 }
 
 impl SectionTable {
     pub(crate) fn new(epochs: &'static [FlagEpoch]) -> Self {
-        Self { slots: Slots::new(), known: Mutex::new(0), epochs }
+        Self { slots: OnceLock::new(), known: Mutex::new(0), epochs }
     }
 
     /// The section of this name; it becomes known when the bound allows it, else it is the
@@ -42,7 +43,7 @@ impl SectionTable {
 
     #[inline]
     fn find(&self, name: &str) -> Option<&SectionSeries> {
-        self.slots.find(xxh3_64(name.as_bytes()), |section| section.name == name)
+        self.slots.get()?.find(xxh3_64(name.as_bytes()), |section| section.name == name)
     }
 
     #[cold]
@@ -53,7 +54,8 @@ impl SectionTable {
             let tables =
                 self.epochs.iter().map(|epoch| SeriesTable::new(SECTION_OUTCOMES.len(), epoch));
             let section = SectionSeries { name, series: tables.collect() };
-            if self.slots.insert(xxh3_64(name.as_bytes()), section).is_ok() {
+            let slots = self.slots.get_or_init(|| Box::new(Slots::new()));
+            if slots.insert(xxh3_64(name.as_bytes()), section) {
                 *known += 1;
             }
         }

@@ -38,17 +38,24 @@ impl SeriesTable {
     ///
     /// When there is no such place or arm.
     #[inline]
-    pub(crate) fn get(&self, place: usize, arm: FlagArm, exposed: bool) -> Option<SeriesId> {
-        self.cell(place, arm, exposed).load(Relaxed).checked_sub(1).map(SeriesId::from_raw)
+    pub(crate) fn get(&self, place: usize, arm: FlagArm) -> Option<SeriesId> {
+        self.cell(place, arm).load(Relaxed).checked_sub(1).map(SeriesId::from_raw)
     }
 
-    pub(crate) fn set(&self, place: usize, arm: FlagArm, exposed: bool, series: SeriesId) {
-        self.cell(place, arm, exposed).store(series.to_raw() + 1, Relaxed);
+    /// The same of the first random group, or of a flag without groups.
+    #[inline(always)]
+    pub(crate) fn get_ungrouped(&self, place: usize, arm: FlagArm) -> Option<SeriesId> {
+        let cell = self.cells.get(place * self.stride + arm.place())?;
+        cell.load(Relaxed).checked_sub(1).map(SeriesId::from_raw)
+    }
+
+    pub(crate) fn set(&self, place: usize, arm: FlagArm, series: SeriesId) {
+        self.cell(place, arm).store(series.to_raw() + 1, Relaxed);
     }
 
     #[inline]
-    fn cell(&self, place: usize, arm: FlagArm, exposed: bool) -> &AtomicU32 {
-        let index = place * self.stride + arm.arm().index() * 2 + usize::from(exposed);
+    fn cell(&self, place: usize, arm: FlagArm) -> &AtomicU32 {
+        let index = place * self.stride + arm.place();
         match arm.group() {
             0 => &self.cells[index],
             group => self.cell_of_group(group, index),

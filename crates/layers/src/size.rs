@@ -55,12 +55,12 @@ impl SizeClasses {
 
     /// Position of a size among the labels.
     #[inline]
-    pub(crate) fn class_of(&self, bytes: Option<u64>) -> usize {
-        let Some(bytes) = bytes else { return self.labels.len() - 1 };
+    pub(crate) fn class_of(&self, bytes: Option<u64>) -> u8 {
+        let Some(bytes) = bytes else { return (self.labels.len() - 1) as u8 };
         if bytes <= self.first_bound {
             return 0;
         }
-        self.bounds.iter().position(|&bound| bytes <= bound).unwrap_or(self.bounds.len())
+        self.bounds.iter().position(|&bound| bytes <= bound).unwrap_or(self.bounds.len()) as u8
     }
 
     pub(crate) fn label(&self, class: usize) -> &str {
@@ -84,10 +84,16 @@ pub(crate) fn size_of(
     exact_size: Option<u64>,
     head_request: bool,
 ) -> Option<u64> {
-    if head_request || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    if head_request || has_no_body(status) {
         return Some(0);
     }
     exact_size.or_else(|| content_length(headers))
+}
+
+/// Whether the protocol allows no body with this status, whatever the head says.
+#[inline]
+pub(crate) fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 #[cold]
@@ -111,7 +117,7 @@ mod tests {
     #[test]
     fn bounds_are_inclusive() {
         let classes = SizeClasses::default();
-        let label = |bytes| classes.label(classes.class_of(Some(bytes)));
+        let label = |bytes| classes.label(classes.class_of(Some(bytes)).into());
         let cases = [
             (0, "0-500kB"),
             (500_000, "0-500kB"),
@@ -123,7 +129,7 @@ mod tests {
         for (bytes, expected) in cases {
             assert_eq!(label(bytes), expected, "{bytes}");
         }
-        assert_eq!(classes.label(classes.class_of(None)), "unknown");
+        assert_eq!(classes.label(classes.class_of(None).into()), "unknown");
     }
 
     #[test]

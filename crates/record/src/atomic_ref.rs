@@ -16,10 +16,11 @@ use crate::sync::{AtomicPtr, Ordering};
 /// use latency_experiment_record::AtomicRef;
 ///
 /// static PRESENT: AtomicRef<str_like::Name> = AtomicRef::empty();
+/// static ONE: str_like::Name = str_like::Name("one");
 /// # mod str_like { #[derive(Debug, PartialEq)] pub struct Name(pub &'static str); }
 /// assert_eq!(PRESENT.get(), None);
-/// PRESENT.set(Box::leak(Box::new(str_like::Name("one"))));
-/// assert_eq!(PRESENT.get(), Some(&str_like::Name("one")));
+/// PRESENT.set(&ONE);
+/// assert_eq!(PRESENT.get(), Some(&ONE));
 /// ```
 pub struct AtomicRef<T: 'static> {
     /// Null, or what a `&'static T` was made into.
@@ -44,7 +45,7 @@ impl<T> AtomicRef<T> {
     /// This reference.
     pub fn new(value: &'static T) -> Self {
         let new = Self::empty();
-        new.set(value);
+        new.set(Some(value));
         new
     }
 
@@ -57,10 +58,11 @@ impl<T> AtomicRef<T> {
         unsafe { self.pointer.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Sets the reference.
+    /// Sets the reference, or none.
     #[inline]
-    pub fn set(&self, value: &'static T) {
-        self.pointer.store(ptr::from_ref(value).cast_mut(), Ordering::Release);
+    pub fn set(&self, value: impl Into<Option<&'static T>>) {
+        let pointer = value.into().map_or(ptr::null(), ptr::from_ref);
+        self.pointer.store(pointer.cast_mut(), Ordering::Release);
     }
 }
 

@@ -25,11 +25,14 @@ const OVERFLOW_POWER: u32 = if cfg!(loom) { 2 } else { 36 };
 const GROUPING_POWER: u32 = if cfg!(loom) { 1 } else { 7 };
 
 /// Index of the bucket that holds `value_ns`: `0..BUCKETS`, or [`OVERFLOW`].
-#[inline]
 pub(crate) const fn index_of(value_ns: u64) -> usize {
-    if value_ns >= OVERFLOW_NS {
-        return OVERFLOW;
-    }
+    let position = position_of(value_ns);
+    if position < OVERFLOW { position } else { OVERFLOW }
+}
+
+/// The same, were the layout without end: from [`OVERFLOW`] on beyond it.
+#[inline(always)]
+pub(crate) const fn position_of(value_ns: u64) -> usize {
     // `| 128` folds the two exact pages into the general form: their shift is zero.
     let octave = (value_ns | 1 << GROUPING_POWER).ilog2();
     let shift = octave - GROUPING_POWER;

@@ -29,10 +29,9 @@
 //! });
 //!
 //! // Once per request: no lock, no allocation, no cache line that another thread writes.
-//! recorder.write(|writer| {
-//!     writer.started(started, ArmId::arm(0));
-//!     writer.record(series, 1_234_567);
-//! });
+//! let writer = recorder.writer();
+//! writer.started(started, ArmId::arm(0));
+//! writer.record(series, 1_234_567);
 //!
 //! let snapshot = recorder.snapshot(experiment, Timestamp::now());
 //! assert_eq!(snapshot.counters.started["control"], 1);

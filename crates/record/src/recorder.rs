@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::{OnceLock, PoisonError};
 
 use jiff::Timestamp;
@@ -246,27 +247,30 @@ impl Recorder {
         self.series(experiment, key)
     }
 
-    /// Runs `write` with the calling thread's tables.
+    /// Writes the calling thread's tables, if they are the ones that it wrote last: nearly always,
+    /// and in a few instructions. Otherwise [`writer`](Self::writer) finds them.
     #[inline(always)]
-    pub fn write<R>(self, write: impl FnOnce(Writer<'_>) -> R) -> R {
-        // `write` stands here once, so that the compiler has no reason to keep it apart.
-        let own = match LAST_USED.with(Cell::get) {
-            Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(shard),
-            _ => self.own_shard(),
-        };
-        let _exclusive;
-        let shard = if let Some(shard) = own {
-            shard
-        } else {
-            _exclusive = lock(&self.0.shared);
-            self.0.shared_shard.get_or_init(Box::default)
-        };
-        write(self.writer(shard))
+    pub fn last_writer(self) -> Option<Writer> {
+        match LAST_USED.with(Cell::get) {
+            Some((recorder, shard)) if std::ptr::eq(recorder.0, self.0) => Some(Writer::of(shard)),
+            _ => None,
+        }
     }
 
-    #[inline]
-    fn writer(self, shard: &'static Shard) -> Writer<'static> {
-        Writer { shard, budget: &self.0.budget, _one_thread: PhantomData }
+    /// Writes the calling thread's tables.
+    ///
+    /// Keep it no longer than it takes to record one request: for a thread beyond
+    /// [`Limits::max_threads`] it holds a lock, which a second one would wait for without end.
+    pub fn writer(self) -> WriterGuard {
+        if let Some(writer) = self.last_writer() {
+            return WriterGuard { writer, _exclusive: None };
+        }
+        if let Some(shard) = self.own_shard() {
+            return WriterGuard { writer: Writer::of(shard), _exclusive: None };
+        }
+        let exclusive = lock(&self.0.shared);
+        let shared = self.0.shared_shard.get_or_init(|| Box::new(Shard::new(&self.0.budget)));
+        WriterGuard { writer: Writer::of(shared), _exclusive: Some(exclusive) }
     }
 
     /// A copy of everything that was recorded for an experiment.
@@ -337,8 +341,6 @@ impl Recorder {
     }
 
     /// The calling thread's tables; `None` for a thread beyond the bound or being torn down.
-    #[cold]
-    #[inline(never)]
     fn own_shard(self) -> Option<&'static Shard> {
         let shard = LOCAL.try_with(|local| local.shard(self)).ok().flatten()?;
         LAST_USED.with(|last| last.set(Some((self, shard))));
@@ -360,7 +362,7 @@ impl Recorder {
         if shards.all.len() >= self.0.limits.max_threads {
             return None;
         }
-        let shard = &*Box::leak(Box::<Shard>::default());
+        let shard = &*Box::leak(Box::new(Shard::new(&self.0.budget)));
         shards.all.push(shard);
         Some(shard)
     }
@@ -409,16 +411,35 @@ struct TablesOf {
     started: Vec<(String, StartedCounters)>,
 }
 
-/// The calling thread's tables, for as long as [`Recorder::write`] runs.
+/// Writes the tables of the calling thread.
 #[derive(Clone, Copy)]
-pub struct Writer<'a> {
+pub struct Writer {
     shard: &'static Shard,
-    budget: &'a PageBudget,
     /// Only the thread that got the tables may write them.
     _one_thread: PhantomData<*const ()>,
 }
 
-impl Writer<'_> {
+/// A [`Writer`], and the lock that it takes to be one. See [`Recorder::writer`].
+pub struct WriterGuard {
+    writer: Writer,
+    /// While it writes the tables that threads share.
+    _exclusive: Option<MutexGuard<'static, ()>>,
+}
+
+impl Deref for WriterGuard {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl Writer {
+    #[inline]
+    fn of(shard: &'static Shard) -> Self {
+        Self { shard, _one_thread: PhantomData }
+    }
+
     /// Counts a request that was assigned to an arm and whose clock was started.
     #[inline]
     pub fn started(self, counters: StartedCounters, arm: ArmId) {
@@ -442,26 +463,24 @@ impl Writer<'_> {
         self.shard.count(counters.0 + arm.index(), u64::MAX);
     }
 
-    /// Records a value into a series.
-    #[inline(never)]
+    /// Records a value, in nanoseconds, into a series.
     pub fn record(self, series: SeriesId, value_ns: u64) {
-        self.shard.record(series, Sample::of(value_ns), self.budget);
+        self.shard.record(series, Sample::of(value_ns));
     }
 
-    /// Records a sample into a series and, when it is among the largest of this thread, keeps the
-    /// ID of its request, which `id` is then asked for.
+    /// Records the latency of a request into a series and, when it is among the largest of this
+    /// thread, keeps the ID of the request, which `id` is then asked for.
     #[inline]
-    pub fn record_request(self, series: SeriesId, sample: Sample, id: impl FnOnce() -> CompactId) {
-        if self.shard.record(series, sample, self.budget) {
-            self.keep_slow(series, sample, id);
+    pub fn record_request(self, series: SeriesId, latency: Sample, id: impl FnOnce() -> CompactId) {
+        if self.shard.record(series, latency) {
+            self.keep_slow(series, latency.value_ns(), id);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn keep_slow(self, series: SeriesId, sample: Sample, id: impl FnOnce() -> CompactId) {
-        let request = SlowRequest { latency_ns: sample.value_ns(), request_id: id() };
-        self.shard.keep_slow(series, request);
+    fn keep_slow(self, series: SeriesId, latency_ns: u64, id: impl FnOnce() -> CompactId) {
+        self.shard.keep_slow(series, SlowRequest { latency_ns, request_id: id() });
     }
 }
 

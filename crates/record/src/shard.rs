@@ -42,18 +42,23 @@ impl SeriesId {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Shard {
-    series: Segments<Cells>,
+    /// The first series, once they are touched: those that are found in the fewest instructions.
+    first_series: [AtomicRef<Cells>; FIRST_SERIES],
+    series: Segments<Cells, CHUNK_SERIES>,
+    budget: &'static PageBudget,
     spare_pages: Mutex<&'static [Page]>,
-    counters: Segments<CounterLine>,
+    counters: Segments<AtomicU64, CHUNK_COUNTERS>,
     coarsened: AtomicU64,
     spill: Mutex<HashMap<u32, Totals>>,
     slowest: Mutex<HashMap<u32, Slowest>>,
 }
 
-const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 8 };
-const LINE_COUNTERS: usize = if cfg!(loom) { 2 } else { 8 };
+// What is allocated together.
+const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 4 };
+const CHUNK_SERIES: usize = if cfg!(loom) { 2 } else { 4 };
+const FIRST_SERIES: usize = if cfg!(loom) { 1 } else { 256 };
+const CHUNK_COUNTERS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Cells of a page per cache line.
 const LINE_CELLS: usize = 16;
 /// Largest count of a cell before it is spilled; tiny in models.
@@ -61,7 +66,7 @@ const MAX_CELL: u32 = if cfg!(loom) { 2 } else { u32::MAX };
 /// The low 32 bits.
 const LOW: u64 = u32::MAX as u64;
 
-/// One series in one shard. Aligned, so that two shards never share a cache line.
+/// One series in one shard.
 #[derive(Default)]
 #[repr(align(64))]
 struct Cells {
@@ -69,7 +74,7 @@ struct Cells {
     pages: [AtomicRef<Page>; PAGES],
     sum: AtomicU64,
     // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
-    // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²³ samples.
+    // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²² samples.
     sum_sq_low: AtomicU64,
     sum_sq_high: AtomicU64,
     /// What a value must exceed to be among the slowest.
@@ -78,26 +83,19 @@ struct Cells {
     coarse: OnceLock<Box<[AtomicU64; PAGES]>>,
 }
 
-/// A value with all that recording it needs: computed once where it goes into many series.
+/// A value with the bucket that it belongs to, which is found once where it goes into many series.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     value_ns: u64,
-    index: usize,
-    square_low: u64,
-    square_high: u64,
+    /// Index of the bucket; beyond the layout, any beyond its buckets.
+    bucket: usize,
 }
 
 impl Sample {
     /// The sample of a value in nanoseconds.
     #[inline]
     pub fn of(value_ns: u64) -> Self {
-        let square = u128::from(value_ns) * u128::from(value_ns);
-        Self {
-            value_ns,
-            index: layout::index_of(value_ns),
-            square_low: square as u64 & LOW,
-            square_high: (square >> 32) as u64,
-        }
+        Self { value_ns, bucket: layout::position_of(value_ns) }
     }
 
     /// The value, in nanoseconds.
@@ -119,10 +117,6 @@ pub(crate) struct Reading<'a> {
 #[repr(align(64))]
 struct Page([AtomicU32; PAGE_BUCKETS]);
 
-#[derive(Default)]
-#[repr(align(64))]
-struct CounterLine([AtomicU64; LINE_COUNTERS]);
-
 /// How many more pages a recorder may allocate, over all its shards.
 pub(crate) struct PageBudget(pub(crate) AtomicU64);
 
@@ -139,11 +133,32 @@ fn add(cell: &AtomicU64, amount: u64) {
 }
 
 impl Shard {
+    pub(crate) fn new(budget: &'static PageBudget) -> Self {
+        Self {
+            first_series: array::from_fn(|_| AtomicRef::empty()),
+            series: Segments::new(),
+            budget,
+            spare_pages: Mutex::default(),
+            counters: Segments::new(),
+            coarsened: AtomicU64::new(0),
+            spill: Mutex::default(),
+            slowest: Mutex::default(),
+        }
+    }
+
     /// Adds to a counter, wrapping around. Only the owner of the shard may call it.
     #[inline]
     pub(crate) fn count(&self, counter: usize, amount: u64) {
-        if let Some(line) = self.counters.touch(counter / LINE_COUNTERS) {
-            add(&line.0[counter % LINE_COUNTERS], amount);
+        match self.counters.near(counter) {
+            Some(counter) => add(counter, amount),
+            None => self.count_far(counter, amount),
+        }
+    }
+
+    #[inline(never)]
+    fn count_far(&self, counter: usize, amount: u64) {
+        if let Some(counter) = self.counters.touch(counter) {
+            add(counter, amount);
         }
     }
 
@@ -159,9 +174,7 @@ impl Shard {
     }
 
     pub(crate) fn counter(&self, counter: usize) -> u64 {
-        self.counters
-            .get(counter / LINE_COUNTERS)
-            .map_or(0, |line| line.0[counter % LINE_COUNTERS].load(Acquire))
+        self.counters.get(counter).map_or(0, |counter| counter.load(Acquire))
     }
 
     pub(crate) fn coarsened(&self) -> u64 {
@@ -170,57 +183,73 @@ impl Shard {
 
     /// Records a value, and tells whether it is among the slowest of its series in this shard. Only
     /// the owner of the shard may call it.
-    #[inline(always)]
-    pub(crate) fn record(&self, series: SeriesId, sample: Sample, budget: &PageBudget) -> bool {
-        let Some(cells) = self.series.touch(series.0 as usize) else { return false };
-        let slow = sample.value_ns > cells.slow_ns.load(Relaxed);
-        if sample.index == OVERFLOW {
-            self.record_overflow(series, sample.value_ns);
-            return slow;
+    ///
+    /// What is unusual ends in a tail call, here as in [`record_into`](Self::record_into): so the usual
+    /// way needs few registers, and none that are to be saved.
+    #[inline(never)]
+    pub(crate) fn record(&self, series: SeriesId, sample: Sample) -> bool {
+        match self.first_series.get(series.0 as usize).and_then(AtomicRef::get) {
+            Some(cells) => self.record_into(cells, series, sample),
+            None => self.record_far(series, sample),
         }
-        // Sums first: a snapshot reads them last, so that they may lead the buckets, never lag.
-        self.add_to_sums(cells, series, sample);
-        let Some(page) = self.page(cells, sample.index / PAGE_BUCKETS, budget) else {
-            self.record_coarse(cells, sample.index / PAGE_BUCKETS);
-            return slow;
-        };
-        let cell = &page.0[sample.index % PAGE_BUCKETS];
-        match cell.load(Relaxed) {
-            MAX_CELL => self.spill_cell(series, sample.index, cell),
-            count => cell.store(count + 1, Release),
-        }
-        slow
     }
 
-    #[inline]
-    fn add_to_sums(&self, cells: &Cells, series: SeriesId, sample: Sample) {
-        // Below 2³⁶ ns none of these exceeds 2⁴⁰: sums that are below 2⁶³ do not overflow by them.
-        let sum = cells.sum.load(Relaxed).wrapping_add(sample.value_ns);
-        let low = cells.sum_sq_low.load(Relaxed).wrapping_add(sample.square_low);
-        let high = cells.sum_sq_high.load(Relaxed).wrapping_add(sample.square_high);
-        cells.sum.store(sum, Release);
-        cells.sum_sq_low.store(low, Release);
-        cells.sum_sq_high.store(high, Release);
-        if (sum | low | high) >> 63 != 0 {
+    #[inline(never)]
+    fn record_far(&self, series: SeriesId, sample: Sample) -> bool {
+        let index = series.0 as usize;
+        let Some(cells) = self.series.touch(index) else { return false };
+        if let Some(first) = self.first_series.get(index) {
+            first.set(cells);
+        }
+        self.record_into(cells, series, sample)
+    }
+
+    /// Whether there is room is looked at before anything is written.
+    #[inline(always)]
+    fn record_into(&self, cells: &Cells, series: SeriesId, sample: Sample) -> bool {
+        let (octave, offset) = (sample.bucket / PAGE_BUCKETS, sample.bucket % PAGE_BUCKETS);
+        if let Some(page) = cells.pages.get(octave).and_then(AtomicRef::get)
+            && page.0[offset].load(Relaxed) != MAX_CELL
+            && cells.sums_have_room()
+        {
+            // Sums first: a snapshot reads them last, so that they may lead the buckets, never lag.
+            cells.add_to_sums(sample.value_ns);
+            page.0[offset].store(page.0[offset].load(Relaxed) + 1, Release);
+            return sample.value_ns > cells.slow_ns.load(Relaxed);
+        }
+        self.record_with_room(series, sample)
+    }
+
+    /// Makes room for the value, or records it where there is none to be had.
+    #[cold]
+    #[inline(never)]
+    fn record_with_room(&self, series: SeriesId, sample: Sample) -> bool {
+        let Sample { value_ns, bucket } = sample;
+        let Some(cells) = self.series.touch(series.0 as usize) else { return false };
+        let slow = value_ns > cells.slow_ns.load(Relaxed);
+        let (octave, offset) = (bucket / PAGE_BUCKETS, bucket % PAGE_BUCKETS);
+        if octave >= PAGES {
+            self.record_overflow(series, value_ns);
+            return slow;
+        }
+        if !cells.sums_have_room() {
             self.spill_sums(cells, series);
         }
-    }
-
-    #[inline]
-    fn page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&'static Page> {
-        match cells.pages[octave].get() {
-            Some(page) => Some(page),
-            None => self.add_page(cells, octave, budget),
+        let Some(page) = cells.pages[octave].get().or_else(|| self.add_page(cells, octave)) else {
+            self.record_coarse(cells, octave, value_ns);
+            return slow;
+        };
+        if page.0[offset].load(Relaxed) == MAX_CELL {
+            self.spill_cell(series, bucket, &page.0[offset]);
         }
+        self.record(series, sample)
     }
 
     /// Pages are allocated a few at a time, and live as long as the process, as their shard does.
-    #[cold]
-    #[inline(never)]
-    fn add_page(&self, cells: &Cells, octave: usize, budget: &PageBudget) -> Option<&'static Page> {
+    fn add_page(&self, cells: &Cells, octave: usize) -> Option<&'static Page> {
         // An octave that was counted coarsely stays coarse.
         let coarse = cells.coarse.get().is_some_and(|coarse| coarse[octave].load(Relaxed) > 0);
-        if coarse || !budget.take() {
+        if coarse || !self.budget.take() {
             return None;
         }
         let mut spare = self.spare_pages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,16 +262,13 @@ impl Shard {
         Some(page)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn record_coarse(&self, cells: &Cells, octave: usize) {
+    fn record_coarse(&self, cells: &Cells, octave: usize, value_ns: u64) {
+        cells.add_to_sums(value_ns);
         let coarse = cells.coarse.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
         add(&coarse[octave], 1);
         add(&self.coarsened, 1);
     }
 
-    #[cold]
-    #[inline(never)]
     fn record_overflow(&self, series: SeriesId, value_ns: u64) {
         let mut spill = self.lock_spill();
         let totals = spill.entry(series.0).or_default();
@@ -250,16 +276,12 @@ impl Shard {
         totals.add_sums(value_ns.into(), Some(u128::from(value_ns) * u128::from(value_ns)));
     }
 
-    #[cold]
-    #[inline(never)]
     fn spill_cell(&self, series: SeriesId, index: usize, cell: &AtomicU32) {
         let mut spill = self.lock_spill();
-        spill.entry(series.0).or_default().add_values(index, u64::from(cell.load(Relaxed)) + 1);
+        spill.entry(series.0).or_default().add_values(index, cell.load(Relaxed).into());
         cell.store(0, Release);
     }
 
-    #[cold]
-    #[inline(never)]
     fn spill_sums(&self, cells: &Cells, series: SeriesId) {
         let mut spill = self.lock_spill();
         let (sum, sum_sq) = cells.sums(Relaxed);
@@ -327,6 +349,22 @@ impl Reading<'_> {
 }
 
 impl Cells {
+    /// Whether one more value can be added to the sums.
+    #[inline(always)]
+    fn sums_have_room(&self) -> bool {
+        // Below 2³⁶ ns a value adds less than 2⁴¹ to each of them.
+        let [sum, low, high] = [&self.sum, &self.sum_sq_low, &self.sum_sq_high];
+        (sum.load(Relaxed) | low.load(Relaxed) | high.load(Relaxed)) >> 63 == 0
+    }
+
+    #[inline(always)]
+    fn add_to_sums(&self, value_ns: u64) {
+        let square = u128::from(value_ns) * u128::from(value_ns);
+        add(&self.sum, value_ns);
+        add(&self.sum_sq_low, square as u64 & LOW);
+        add(&self.sum_sq_high, (square >> 32) as u64);
+    }
+
     fn sums(&self, order: std::sync::atomic::Ordering) -> (u128, u128) {
         let low = u128::from(self.sum_sq_low.load(order));
         let high = u128::from(self.sum_sq_high.load(order));

@@ -34,7 +34,7 @@ use crate::{
 /// #     outcome: Outcome::Completed, milestone: Milestone::Latency, exposed: true, group: None, block: None,
 /// # });
 /// # let record = |latency_ns, times| for _ in 0..times {
-/// #     recorder.write(|writer| writer.record(series, latency_ns));
+/// #     recorder.writer().record(series, latency_ns);
 /// # };
 /// # let now = jiff::Timestamp::UNIX_EPOCH;
 /// let mut freeze = ThresholdFreeze::default();

@@ -19,7 +19,7 @@ fn recorded(case: &Value) -> Histogram {
     };
     for (value, count) in integers("values").into_iter().zip(integers("counts")) {
         for _ in 0..count {
-            recorder.write(|writer| writer.record(series, value));
+            recorder.writer().record(series, value);
         }
     }
     recorder.snapshot(id, Timestamp::UNIX_EPOCH).series[&key].clone()

@@ -51,7 +51,7 @@ proptest! {
                 std::thread::scope(|scope| {
                     for script in generation {
                         scope.spawn(move || for &(place, value) in script {
-                            recorder.write(|writer| writer.record(series[place], value));
+                            recorder.writer().record(series[place], value);
                         });
                     }
                 });
@@ -99,7 +99,7 @@ fn a_hostile_number_of_routes_costs_bounded_memory_and_no_count() {
                     let series = recorder.series(id, key("control", &format!("GET /{route}")));
                     // Seven octaves for each, which is more than there are pages.
                     let value = 1 << (route % 7 * 4);
-                    recorder.write(|writer| writer.record(series, value));
+                    recorder.writer().record(series, value);
                 }
             });
         }
@@ -118,7 +118,7 @@ fn a_hostile_number_of_routes_costs_bounded_memory_and_no_count() {
     let (id, _) = recorder.register(experiment());
     for route in 0..1_000 {
         let series = recorder.series(id, key("control", &format!("GET /{route}")));
-        recorder.write(|writer| (0..10).for_each(|n| writer.record(series, 1_000 << n)));
+        (0..10).for_each(|n| recorder.writer().record(series, 1_000 << n));
     }
     let snapshot = recorder.snapshot(id, Timestamp::UNIX_EPOCH);
     assert_eq!(snapshot.series.values().map(Histogram::count).sum::<u64>(), 10_000);
@@ -134,7 +134,7 @@ fn sums_that_outgrow_their_cells_stay_exact() {
     let (id, _) = recorder.register(experiment());
     let series = recorder.series(id, key("control", "GET /"));
     for _ in 0..COUNT {
-        recorder.write(|writer| writer.record(series, VALUE));
+        recorder.writer().record(series, VALUE);
     }
     let snapshot = recorder.snapshot(id, Timestamp::UNIX_EPOCH);
     let histogram = &snapshot.series[&key("control", "GET /")];

@@ -46,7 +46,7 @@ impl Model {
     }
 
     fn record(self, value_ns: u64) {
-        self.recorder.write(|writer| writer.record(self.series, value_ns));
+        self.recorder.writer().record(self.series, value_ns);
     }
 
     fn see(self) -> Seen {
@@ -75,7 +75,7 @@ fn a_snapshot_never_sees_an_end_without_its_start() {
         let model = Model::new(|_| {});
         let writer = thread::spawn(move || {
             for _ in 0..2 {
-                model.recorder.write(|writer| writer.started(model.started, ArmId::arm(0)));
+                model.recorder.writer().started(model.started, ArmId::arm(0));
                 model.record(1);
             }
         });

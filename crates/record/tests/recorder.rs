@@ -33,7 +33,7 @@ proptest! {
         let series = recorder.series(id, key("control", "GET /"));
         std::thread::scope(|scope| {
             for chunk in values.chunks(values.len().div_ceil(threads)) {
-                scope.spawn(move || chunk.iter().for_each(|&value| recorder.write(|w| w.record(series, value))));
+                scope.spawn(move || chunk.iter().for_each(|&value| recorder.writer().record(series, value)));
             }
         });
         let mut witness = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 1 << 36, 2).unwrap();
@@ -59,7 +59,7 @@ proptest! {
         let started = recorder.started_counters(id, "GET /");
         let series = recorder.series(id, key("control", "GET /"));
         let record = |values: &[u64]| for &value in values {
-            recorder.write(|w| { w.started(started, ArmId::arm(0)); w.record(series, value); });
+            let w = recorder.writer(); w.started(started, ArmId::arm(0)); w.record(series, value);
         };
         record(&before);
         let first = recorder.snapshot(id, Timestamp::now());
@@ -90,8 +90,8 @@ fn snapshots_under_load_are_never_torn_and_lose_nothing() {
                 scope.spawn(move || {
                     start.wait();
                     for i in 0..PER_THREAD {
-                        recorder.write(|w| w.started(started, ArmId::arm(1)));
-                        recorder.write(|w| w.record(series, i * 1_000 + thread as u64));
+                        recorder.writer().started(started, ArmId::arm(1));
+                        recorder.writer().record(series, i * 1_000 + thread as u64);
                     }
                 })
             })
@@ -133,10 +133,9 @@ fn threads_come_and_go_and_beyond_the_bound_share() {
                 scope.spawn(|| {
                     barrier.wait();
                     for value in 0..1_000 {
-                        recorder.write(|w| {
-                            w.assigned(counters, ArmId::arm(0));
-                            w.record(series, value);
-                        });
+                        let w = recorder.writer();
+                        w.assigned(counters, ArmId::arm(0));
+                        w.record(series, value);
                     }
                 });
             }
@@ -151,7 +150,7 @@ fn a_value_recorded_while_a_thread_is_torn_down_is_not_lost() {
     struct RecordsInDrop(Recorder, SeriesId);
     impl Drop for RecordsInDrop {
         fn drop(&mut self) {
-            self.0.write(|w| w.record(self.1, 5));
+            self.0.writer().record(self.1, 5);
         }
     }
     thread_local!(static LATE: std::cell::RefCell<Option<RecordsInDrop>> = const { std::cell::RefCell::new(None) });
@@ -161,7 +160,7 @@ fn a_value_recorded_while_a_thread_is_torn_down_is_not_lost() {
     std::thread::spawn(move || {
         // Registered before the recorder's own thread-local, so destroyed after it.
         LATE.with(|late| *late.borrow_mut() = Some(RecordsInDrop(recorder, series)));
-        recorder.write(|w| w.record(series, 4));
+        recorder.writer().record(series, 4);
     })
     .join()
     .unwrap();
@@ -175,7 +174,7 @@ fn the_series_table_is_bounded_and_overflow_keeps_the_arm() {
     for route in 0..1_000 {
         for arm in ["control", "variation"] {
             let series = recorder.series(id, key(arm, &format!("GET /{route}")));
-            recorder.write(|w| w.record(series, 1));
+            recorder.writer().record(series, 1);
         }
     }
     let snapshot = recorder.snapshot(id, Timestamp::now());
@@ -193,7 +192,7 @@ fn beyond_the_page_budget_octaves_are_counted_coarsely_and_counted_as_such() {
     let series = recorder.series(id, key("control", "GET /"));
     let values = [1u64, 2, 200, 201, 70_000, 70_001, 100_000, 1 << 40];
     for value in values {
-        recorder.write(|w| w.record(series, value));
+        recorder.writer().record(series, value);
     }
     let snapshot = recorder.snapshot(id, Timestamp::now());
     let histogram = &snapshot.series[&key("control", "GET /")];
@@ -218,7 +217,7 @@ fn extreme_values_keep_exact_sums() {
     let series = recorder.series(id, key("control", "GET /"));
     let values = [u64::MAX, u64::MAX, 0, (1 << 36) - 1];
     for value in values {
-        recorder.write(|w| w.record(series, value));
+        recorder.writer().record(series, value);
     }
     let snapshot = recorder.snapshot(id, Timestamp::now());
     let sums = snapshot.series[&key("control", "GET /")].sums();
@@ -265,10 +264,9 @@ fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
             scope.spawn(move || {
                 for n in 0..1_000 {
                     let value = n * 10 + thread;
-                    recorder.write(|w| {
-                        w.record_request(series, Sample::of(value), || {
-                            CompactId::of_text(&format!("id-{value}"))
-                        });
+                    let w = recorder.writer();
+                    w.record_request(series, Sample::of(value), || {
+                        CompactId::of_text(&format!("id-{value}"))
                     });
                 }
             });
@@ -281,8 +279,7 @@ fn the_slowest_requests_keep_their_ids_over_threads_merges_and_documents() {
     assert_eq!(ids(&first), ["id-9993", "id-9992", "id-9991", "id-9990"]);
     assert_eq!(Snapshot::from_json(&first.to_json()).unwrap(), first);
 
-    recorder
-        .write(|w| w.record_request(series, Sample::of(20_000), || CompactId::of_text("id-20000")));
+    recorder.writer().record_request(series, Sample::of(20_000), || CompactId::of_text("id-20000"));
     let second = recorder.snapshot(id, Timestamp::now());
     assert_eq!(ids(&second.subtract(&first).unwrap()), ["id-20000"]);
     let mut elsewhere = first.clone();
@@ -301,11 +298,10 @@ fn requests_are_in_flight_per_route_and_may_be_filed_under_another() {
         (recorder.started_counters(id, "_unmatched"), recorder.started_counters(id, "GET /"));
     let series = recorder.series(id, key("control", "GET /"));
     let control = ArmId::arm(0);
-    recorder.write(|w| {
-        w.started(unmatched, control);
-        w.started(unmatched, control);
-        w.started_elsewhere(unmatched, found, control);
-    });
+    let w = recorder.writer();
+    w.started(unmatched, control);
+    w.started(unmatched, control);
+    w.started_elsewhere(unmatched, found, control);
     let in_flight = |route: &str| {
         let snapshot = recorder.snapshot(id, Timestamp::now());
         assert_eq!(Snapshot::from_json(&snapshot.to_json()).unwrap(), snapshot);
@@ -316,9 +312,9 @@ fn requests_are_in_flight_per_route_and_may_be_filed_under_another() {
             .map(|counts| counts.in_flight)
     };
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (Some(1), Some(1)));
-    recorder.write(|w| w.record(series, 1));
+    recorder.writer().record(series, 1);
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (Some(1), Some(0)));
-    recorder.write(|w| w.started_elsewhere(unmatched, found, control));
+    recorder.writer().started_elsewhere(unmatched, found, control);
     assert_eq!((in_flight("_unmatched"), in_flight("GET /")), (None, Some(1)));
 }
 
@@ -328,13 +324,12 @@ fn a_request_is_assigned_once_whether_one_layer_counts_it_or_two() {
     let (id, counters) = recorder.register(experiment());
     let started = recorder.started_counters(id, "GET /");
     let control = ArmId::arm(0);
-    recorder.write(|w| {
-        w.started(started, control); // by one layer
-        w.assigned(counters, control); // by two
-        w.assigned_before(counters, control);
-        w.started(started, control);
-        w.assigned(counters, control); // not started so far
-    });
+    let w = recorder.writer();
+    w.started(started, control); // by one layer
+    w.assigned(counters, control); // by two
+    w.assigned_before(counters, control);
+    w.started(started, control);
+    w.assigned(counters, control); // not started so far
     let snapshot = recorder.snapshot(id, Timestamp::now());
     assert_eq!((snapshot.assigned["control"], snapshot.counters.started["control"]), (3, 2));
 }

@@ -106,10 +106,9 @@ impl Service {
         let (recorder, experiment) = (self.recorder, self.experiment);
         let series =
             *self.series.entry(key.clone()).or_insert_with(|| recorder.series(experiment, key));
-        recorder.write(|writer| {
-            writer.assigned(self.counters, ArmId::arm(arm as u8));
-            writer.record(series, latency_ns);
-        });
+        let writer = recorder.writer();
+        writer.assigned(self.counters, ArmId::arm(arm as u8));
+        writer.record(series, latency_ns);
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -22,9 +22,9 @@ impl Answer {
     #[inline]
     pub(super) fn of_http(status: StatusCode) -> Self {
         let outcome = match status.as_u16() {
-            400..=499 => Outcome::ClientError,
+            ..400 => Outcome::Completed,
+            400..500 => Outcome::ClientError,
             500.. => Outcome::ServerError,
-            _ => Outcome::Completed,
         };
         Self { outcome, implemented: false }
     }

@@ -3,8 +3,10 @@ use http_body::Body;
 use latency_experiment_record::Outcome;
 
 use super::answer::{self, Answer};
-use super::{BodilessMethod, End, InFlight, OwnScope, Running};
+use super::{End, InFlight, OwnScope, Running};
+use crate::route::MethodLabel;
 use crate::route_table::DURATION;
+use crate::scope::Scope;
 
 /// A request whose head is out and whose body is on its way. Dropped before its end, it is recorded
 /// as aborted.
@@ -24,17 +26,16 @@ impl BodyInFlight {
         request: InFlight,
         result: &mut Result<Response<B>, E>,
     ) -> Option<Self> {
+        let scope = request.scope();
         let Ok(response) = result else {
-            request.end_early(Outcome::Failed);
+            scope.end_early(Outcome::Failed);
             return None;
         };
-        if !request.core().plain {
-            request.tell(response.headers_mut());
-        }
+        scope.tell(response.headers_mut());
         let body = Self {
-            latency_ns: request.elapsed_ns(),
-            answer: request.answer(response.status(), response.headers()),
-            declared: request.size(
+            latency_ns: scope.elapsed_ns(scope.core()),
+            answer: scope.answer(response.status(), response.headers()),
+            declared: scope.size(
                 response.status(),
                 response.headers(),
                 response.body().size_hint().exact(),
@@ -56,19 +57,19 @@ impl BodyInFlight {
     /// Whether the protocol lets nothing follow the head that is part of the request, or the client
     /// decides how long it goes on. hyper drops such a body without polling it, which is no abort.
     fn ends_at_head<B>(&self, response: &Response<B>) -> bool {
-        let (method, status) = (self.request.method, response.status());
+        let status = response.status();
         let event_stream = || {
             let content_type = response.headers().get(header::CONTENT_TYPE);
             content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
         };
-        method == BodilessMethod::Head
-            || (method == BodilessMethod::Connect && status.is_success())
+        self.scope().timed.method_is(MethodLabel::HEAD)
+            || (self.scope().timed.method_is(MethodLabel::CONNECT) && status.is_success())
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || event_stream()
     }
 
-    pub(crate) fn run(&self) -> Running<'_, Self, OwnScope> {
+    pub(crate) fn run(&self) -> Running<&Self, OwnScope> {
         Running::new(self)
     }
 
@@ -82,7 +83,7 @@ impl BodyInFlight {
 
     /// The body ended, with trailers or without.
     pub(crate) fn finish(&self, trailers: Option<&HeaderMap>) {
-        let trailers = trailers.filter(|_| self.request.grpc);
+        let trailers = trailers.filter(|_| self.scope().timed.is_grpc());
         let status = trailers.and_then(answer::grpc_status);
         self.end(status.map_or(self.answer, Answer::of_grpc));
     }
@@ -93,28 +94,32 @@ impl BodyInFlight {
     }
 
     fn end(&self, answer: Answer) {
-        if self.request.has_ended() {
+        if self.scope().timed.has_ended() {
             return;
         }
         let complete =
             !matches!(answer.outcome, Outcome::Aborted | Outcome::Failed | Outcome::Panicked);
         let size = self.declared.or(complete.then_some(self.counted));
-        self.end_with(answer, size, self.request.elapsed_ns());
+        self.end_with(answer, size, self.scope().elapsed_ns(self.scope().core()));
     }
 
     fn end_with(&self, answer: Answer, size: Option<u64>, duration_ns: u64) {
-        let request = &self.request;
-        let filed = request.end_at(answer, size, self.latency_ns);
-        request.core().record_milestone(&request.scope, filed, DURATION, duration_ns);
+        let scope = self.scope();
+        let filed = scope.end_at(answer, size, self.latency_ns);
+        scope.core().record_milestone(scope, filed, DURATION, duration_ns);
+    }
+
+    fn scope(&self) -> &'static Scope {
+        self.request.scope()
     }
 }
 
-impl End for BodyInFlight {
-    fn request(&self) -> &InFlight {
-        &self.request
+impl End for &BodyInFlight {
+    fn scope(self) -> &'static Scope {
+        BodyInFlight::scope(self)
     }
 
-    fn end_early(&self, outcome: Outcome) {
+    fn end_early(self, outcome: Outcome) {
         self.end(Answer { outcome, ..self.answer });
     }
 }

@@ -3,7 +3,6 @@ use std::mem;
 
 use latency_experiment_record::Outcome;
 
-use super::InFlight;
 use crate::scope::{self, Scope};
 
 /// A request, or its body, that an inner service is working on at this moment.
@@ -13,18 +12,18 @@ use crate::scope::{self, Scope};
 /// is passing through, which ends the request. `thread::panicking` is not asked, for it is also true
 /// when an innocent request is dropped by somebody else's unwinding.
 #[must_use]
-pub(crate) struct Running<'a, E: End, W: Within>(&'a E, PhantomData<W>);
+pub(crate) struct Running<E: End, W: Within>(E, PhantomData<W>);
 
 /// What a panic ends.
-pub(crate) trait End {
-    fn request(&self) -> &InFlight;
-    fn end_early(&self, outcome: Outcome);
+pub(crate) trait End: Copy {
+    fn scope(self) -> &'static Scope;
+    fn end_early(self, outcome: Outcome);
 }
 
 /// Which scope the inner service runs in.
 pub(crate) trait Within {
-    fn enter(scope: &Scope);
-    fn leave(scope: &Scope);
+    fn enter(scope: &'static Scope);
+    fn leave(scope: &'static Scope);
 }
 
 /// The request's own scope.
@@ -36,31 +35,31 @@ pub(crate) struct OuterScope;
 
 impl Within for OwnScope {
     #[inline]
-    fn enter(scope: &Scope) {
-        mem::forget(scope::enter(scope));
+    fn enter(scope: &'static Scope) {
+        scope::enter(scope);
     }
 
     #[inline]
-    fn leave(scope: &Scope) {
+    fn leave(scope: &'static Scope) {
         scope::leave(scope);
     }
 }
 
 impl Within for OuterScope {
     #[inline]
-    fn enter(_: &Scope) {}
+    fn enter(_: &'static Scope) {}
 
     #[inline]
-    fn leave(scope: &Scope) {
+    fn leave(scope: &'static Scope) {
         scope::catch_up(scope);
     }
 }
 
-impl<'a, E: End, W: Within> Running<'a, E, W> {
+impl<E: End, W: Within> Running<E, W> {
     #[inline]
-    pub(super) fn new(end: &'a E) -> Self {
-        end.request().start_busy();
-        W::enter(&end.request().scope);
+    pub(super) fn new(end: E) -> Self {
+        end.scope().start_busy();
+        W::enter(end.scope());
         Self(end, PhantomData)
     }
 
@@ -80,14 +79,14 @@ impl<'a, E: End, W: Within> Running<'a, E, W> {
 
     #[inline]
     fn leave(&self) {
-        W::leave(&self.0.request().scope);
-        self.0.request().stop_busy();
+        W::leave(self.0.scope());
+        self.0.scope().stop_busy();
     }
 }
 
-impl<E: End, W: Within> Drop for Running<'_, E, W> {
+impl<E: End, W: Within> Drop for Running<E, W> {
     #[cold]
-    #[inline(never)]
+    #[inline]
     fn drop(&mut self) {
         self.leave();
         self.0.end_early(Outcome::Panicked);

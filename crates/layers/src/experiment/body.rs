@@ -62,10 +62,15 @@ impl sealed::Extent for HeadOnly {
         B: Body,
     {
         let running = in_flight.as_ref().map(InFlight::run);
-        let mut polled = inner.poll(cx);
+        let polled = inner.poll(cx);
         Running::returned_if(running);
-        if let (Some(in_flight), Poll::Ready(result)) = (in_flight, &mut polled) {
-            in_flight.end_at_head(result);
+        if let Poll::Ready(result) = &polled
+            && let Some(in_flight) = in_flight.take()
+        {
+            match in_flight.plain_end(result) {
+                Some(end) => in_flight.end_plain(end),
+                None => return polled.map(|result| in_flight.end_configured(result)),
+            }
         }
         polled
     }

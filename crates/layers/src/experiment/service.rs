@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
 use crate::core::Core;
-use crate::end::{InFlight, Running};
+use crate::end::{InFlight, Running, Start};
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
@@ -48,17 +48,24 @@ where
     // A shell around what is compiled once for all services.
     #[inline(always)]
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let in_flight = InFlight::start(self.core, &mut request);
+        let start = Start::now(self.core);
+        let in_flight = if start.is_plain(&request) {
+            Some(start.plain(&request))
+        } else {
+            let in_flight;
+            (in_flight, request) = start.configured(request);
+            in_flight
+        };
         let running = in_flight.as_ref().map(InFlight::run);
         // Built at once where it is returned to: the inner future is not moved once more.
-        let mut future = ResponseFuture {
+        ResponseFuture {
             inner: self.inner.call(request),
-            in_flight: None,
+            in_flight: {
+                Running::returned_if(running);
+                in_flight
+            },
             extent: PhantomData,
-        };
-        Running::returned_if(running);
-        future.in_flight = in_flight;
-        future
+        }
     }
 }
 
