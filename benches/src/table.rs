@@ -21,10 +21,15 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
 /// Targets beside what was measured.
 pub fn targets(targets: &[Target]) -> String {
     let verdict = |target: &Target| match (target.measured, target.passes()) {
-        (Err(_), true) => "not told",
-        (_, false) => "FAILS",
-        (Ok(_), true) if target.aim.is_some() && target.reaches_aim() => "holds, aim reached",
-        (Ok(_), true) => "holds",
+        (Err(_), true) => "not told".to_owned(),
+        (_, false) => "FAILS".to_owned(),
+        (Ok(_), true) if target.aim.is_some() && target.reaches_aim() => {
+            "holds, aim reached".to_owned()
+        }
+        (Ok(_), true) => match target.meanwhile.filter(|_| !target.holds()) {
+            Some(meanwhile) => format!("MISSED, kept {meanwhile}"),
+            None => "holds".to_owned(),
+        },
     };
     let measured = |target: &Target| match target.measured {
         Ok(value) => number(value),
@@ -37,7 +42,7 @@ pub fn targets(targets: &[Target]) -> String {
             measured(target),
             target.gate.to_string(),
             target.aim.map_or_else(String::new, |aim| aim.to_string()),
-            verdict(target).to_owned(),
+            verdict(target),
         ]
     });
     table(&["target", "measured", "gate", "aim", "gate holds"], rows)

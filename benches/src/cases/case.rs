@@ -205,7 +205,9 @@ fn read<B: Body>(response: Result<Response<B>, Infallible>) {
     }
 }
 
-/// Polls a future that is ready at once, or after it woke itself.
+/// Polls a future that is ready at once, or after it woke itself. Inlined into every case alike: else
+/// it would depend on how many cases share a type of future.
+#[inline(always)]
 fn complete<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

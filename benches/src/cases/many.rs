@@ -1,6 +1,6 @@
 //! A plain service with as many routes as wanted, all of which have requests in turn.
 
-use ::tower::{Layer, service_fn};
+use ::tower::Layer;
 use latency_experiment::{
     Config, Flag, FlagSet, LatencyExperiment, Limits, RequestHead, RouteSource,
 };
@@ -28,7 +28,7 @@ pub(super) fn find(name: &str) -> Option<Case> {
 
 /// Without a layer.
 pub fn bare(routes: usize) -> Requests {
-    case::to_routes(service_fn(tower::handler), routes)
+    case::to_routes(tower::Handler(tower::handler), routes)
 }
 
 /// With the layer, and so many flags that the handler consults. All subjects get control, so that
@@ -49,7 +49,7 @@ pub fn ours(routes: usize, flags: usize) -> (LatencyExperiment, Requests) {
         .with_limits(limits);
     let experiment = LatencyExperiment::with_config(config);
     let handler = tower::consulting(ours::flags_of(experiment));
-    (experiment, case::to_routes(experiment.layer(service_fn(handler)), routes))
+    (experiment, case::to_routes(experiment.layer(tower::Handler(handler)), routes))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a source of routes may know none")]

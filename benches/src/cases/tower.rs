@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,7 +10,7 @@ use http_body_util::{Empty, Full};
 use latency_experiment::{
     Config, FlagHandle, LatencyExperiment, RequestHead, RouteSource, section,
 };
-use tower::{Layer, service_fn};
+use tower::{Layer, Service, service_fn};
 
 use super::case::{self, Case, ROUTES};
 use super::floor::FloorLayer;
@@ -20,6 +21,29 @@ type Answered = Ready<Result<Response<Full<Bytes>>, Infallible>>;
 
 pub(super) fn handler(_: Request<Empty<Bytes>>) -> Answered {
     ready(Ok(Response::new(Full::new(Bytes::from_static(Answer::Off.text().as_bytes())))))
+}
+
+/// A service of a function. Unlike that of tower it is inlined into every case alike: else it would
+/// depend on how many cases share a type of handler.
+#[derive(Clone, Copy)]
+pub(super) struct Handler<H>(pub(super) H);
+
+impl<H> Service<Request<Empty<Bytes>>> for Handler<H>
+where
+    H: Fn(Request<Empty<Bytes>>) -> Answered,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Answered;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline(always)]
+    fn call(&mut self, request: Request<Empty<Bytes>>) -> Answered {
+        (self.0)(request)
+    }
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -36,7 +60,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("tower/ours-section", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
             let handler = consulting(ours::flags_of(experiment));
-            case::tower(experiment.layer(service_fn(move |request| {
+            case::tower(experiment.layer(Handler(move |request| {
                 let work = section("work").enter();
                 let answered = handler(request);
                 work.done();
@@ -46,7 +70,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("tower/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
             let handler = consulting(ours::flags_of(experiment));
-            case::tower(experiment.layer_with_body().layer(service_fn(handler)))
+            case::tower(experiment.layer_with_body().layer(Handler(handler)))
         }),
     ];
     cases.extend([2, 4, 8].map(|flags| {
@@ -60,7 +84,7 @@ pub(super) fn cases() -> Vec<Case> {
 fn ours(config: Config) -> case::Service {
     let experiment = LatencyExperiment::with_config(config);
     let handler = consulting(ours::flags_of(experiment));
-    case::tower(experiment.layer(service_fn(handler)))
+    case::tower(experiment.layer(Handler(handler)))
 }
 
 pub(super) fn consulting(
