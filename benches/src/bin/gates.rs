@@ -29,7 +29,7 @@ struct Arguments {
 /// Rounds of a measurement by the clock, and how often it is repeated before a gate counts as
 /// broken: other work on the machine makes a number worse far more often than better.
 const ROUNDS: usize = 500;
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 12;
 
 const KIB: f64 = 1024.0;
 

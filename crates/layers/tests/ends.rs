@@ -462,6 +462,24 @@ fn panics_end_the_request_wherever_they_pass_through() {
     assert_eq!(in_body.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 0, Some(5)));
 }
 
+#[test]
+fn a_future_that_is_polled_again_after_it_panicked_is_counted_once() {
+    let bench = Bench::new();
+    let mut service = bench.experiments.layer().layer(service_fn(|_: Request<()>| {
+        let mut polled = false;
+        std::future::poll_fn(move |_| {
+            assert!(std::mem::replace(&mut polled, true), "at first");
+            Poll::Ready(Ok::<_, Infallible>(Response::new(ScriptedBody::default())))
+        })
+    }));
+    let mut future = Box::pin(service.call(get()));
+    assert!(catch_unwind(AssertUnwindSafe(|| poll(future.as_mut()).is_ready())).is_err());
+    assert!(poll(future.as_mut()).is_ready());
+    drop(future);
+    assert_eq!(bench.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 0, None));
+    assert_eq!(bench.in_flight(), 0);
+}
+
 /// `thread::panicking` is true for both, but only one of them panicked.
 #[test]
 fn an_innocent_request_that_is_dropped_by_anothers_panic_is_cancelled() {

@@ -47,7 +47,7 @@ pub(crate) struct Shard {
     first_series: [AtomicRef<Cells>; FIRST_SERIES],
     series: Segments<Cells, CHUNK_SERIES>,
     budget: &'static PageBudget,
-    spare_pages: Mutex<&'static [Page]>,
+    spare_pages: Mutex<SparePages>,
     counters: Segments<AtomicU64, CHUNK_COUNTERS>,
     coarsened: AtomicU64,
     spill: Mutex<HashMap<u32, Totals>>,
@@ -55,7 +55,8 @@ pub(crate) struct Shard {
 }
 
 // What is allocated together.
-const CHUNK_PAGES: usize = if cfg!(loom) { 2 } else { 4 };
+const FIRST_PAGES: usize = if cfg!(loom) { 1 } else { 4 };
+const MOST_PAGES: usize = if cfg!(loom) { 2 } else { 32 };
 const CHUNK_SERIES: usize = if cfg!(loom) { 2 } else { 4 };
 const FIRST_SERIES: usize = if cfg!(loom) { 1 } else { 256 };
 const CHUNK_COUNTERS: usize = if cfg!(loom) { 2 } else { 64 };
@@ -116,6 +117,27 @@ pub(crate) struct Reading<'a> {
 
 #[repr(align(64))]
 struct Page([AtomicU32; PAGE_BUCKETS]);
+
+/// Pages that were allocated and not used so far.
+#[derive(Default)]
+struct SparePages {
+    pages: &'static [Page],
+    /// How many were allocated last: more each time, so that few experiments waste little and those of
+    /// many series lie close together.
+    allocated: usize,
+}
+
+impl SparePages {
+    fn take(&mut self) -> &'static Page {
+        if self.pages.is_empty() {
+            self.allocated = (2 * self.allocated).clamp(FIRST_PAGES, MOST_PAGES);
+            self.pages = (0..self.allocated).map(|_| Page::default()).collect::<Vec<_>>().leak();
+        }
+        let (page, rest) = self.pages.split_first().expect("some were left or allocated");
+        self.pages = rest;
+        page
+    }
+}
 
 /// How many more pages a recorder may allocate, over all its shards.
 pub(crate) struct PageBudget(pub(crate) AtomicU64);
@@ -252,12 +274,7 @@ impl Shard {
         if coarse || !self.budget.take() {
             return None;
         }
-        let mut spare = self.spare_pages.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.is_empty() {
-            *spare = Box::leak(Box::new(array::from_fn::<_, CHUNK_PAGES, _>(|_| Page::default())));
-        }
-        let (page, rest) = spare.split_first()?;
-        *spare = rest;
+        let page = self.spare_pages.lock().unwrap_or_else(PoisonError::into_inner).take();
         cells.pages[octave].set(page);
         Some(page)
     }

@@ -92,7 +92,10 @@ impl InFlight {
                 scope.tell(&mut parts.headers);
                 let size = scope.size(parts.status, &parts.headers, body.size_hint().exact());
                 let answer = scope.answer(parts.status, &parts.headers);
-                scope.end_at(answer, size, scope.elapsed_ns(scope.core()));
+                // It has, when it was polled again after it panicked.
+                if !scope.timed.has_ended() {
+                    scope.end_at(answer, size, scope.elapsed_ns(scope.core()));
+                }
                 self.finish();
                 Ok(Response::from_parts(parts, body))
             }
