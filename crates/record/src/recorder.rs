@@ -282,17 +282,21 @@ impl Recorder {
     ///
     /// When the experiment is not of this recorder.
     pub fn snapshot(self, experiment: ExperimentId, taken_at: Timestamp) -> Snapshot {
-        let tables = lock(&self.0.tables).of(experiment);
-        let shards = self.shards();
-
-        let mut copier = Copier::new(&shards);
-        for (id, key) in tables.series {
-            copier.copy(id, key);
-        }
-        let (series, slowest) = copier.finish();
+        let listed = lock(&self.0.tables).series_of(experiment);
+        let (series, slowest) = {
+            let shards = self.shards();
+            let mut copier = Copier::new(&shards);
+            for (id, key) in listed {
+                copier.copy(id, key);
+            }
+            copier.finish()
+        };
         let ended = ended(&series);
 
-        // After the series: whoever saw a request end also sees that it started.
+        // After the series, and of the threads and routes that are there now: whoever saw a request
+        // end also sees that it started, maybe on a thread that was not there before.
+        let tables = lock(&self.0.tables).of(experiment);
+        let shards = self.shards();
         let total = |counter| {
             let counts = shards.iter().map(|shard| shard.counter(counter));
             counts.fold(0, u64::wrapping_add)
@@ -385,18 +389,20 @@ impl Tables {
         id
     }
 
-    /// What concerns one experiment.
+    /// The series of one experiment.
+    fn series_of(&self, experiment: ExperimentId) -> Vec<(SeriesId, SeriesKey)> {
+        let series = self.series.iter().enumerate().filter(|(_, (owner, _))| *owner == experiment);
+        series.map(|(position, (_, key))| (SeriesId(position as u32), key.clone())).collect()
+    }
+
+    /// What else concerns one experiment.
     fn of(&self, experiment: ExperimentId) -> TablesOf {
         let registered = &self.experiments[experiment.0 as usize];
-        let series = self.series.iter().enumerate().filter(|(_, (owner, _))| *owner == experiment);
         let started = self.started.iter().filter(|((owner, _), _)| *owner == experiment);
         TablesOf {
             experiment: registered.experiment.clone(),
             assigned: registered.assigned,
             overflowed: registered.overflowed,
-            series: series
-                .map(|(position, (_, key))| (SeriesId(position as u32), key.clone()))
-                .collect(),
             started: started.map(|((_, route), counters)| (route.clone(), *counters)).collect(),
         }
     }
@@ -407,7 +413,6 @@ struct TablesOf {
     experiment: Experiment,
     assigned: AssignedCounters,
     overflowed: u64,
-    series: Vec<(SeriesId, SeriesKey)>,
     started: Vec<(String, StartedCounters)>,
 }
 

@@ -59,7 +59,7 @@ const FIRST_PAGES: usize = if cfg!(loom) { 1 } else { 4 };
 const MOST_PAGES: usize = if cfg!(loom) { 2 } else { 32 };
 const CHUNK_SERIES: usize = if cfg!(loom) { 2 } else { 4 };
 const FIRST_SERIES: usize = if cfg!(loom) { 1 } else { 256 };
-const CHUNK_COUNTERS: usize = if cfg!(loom) { 2 } else { 64 };
+const CHUNK_COUNTERS: usize = if cfg!(loom) { 4 } else { 64 };
 /// Cells of a page per cache line.
 const LINE_CELLS: usize = 16;
 /// Largest count of a cell before it is spilled; tiny in models.

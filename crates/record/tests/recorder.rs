@@ -74,6 +74,49 @@ proptest! {
     }
 }
 
+/// A request is started by a thread that comes up during a snapshot, and ended by one that was there
+/// before. The other series are there so that the snapshot takes its time.
+#[test]
+fn whoever_sees_a_request_end_sees_its_start_on_a_thread_that_just_came_up() {
+    const OTHERS: usize = 300;
+    const THREADS: u64 = 200;
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    for other in 0..OTHERS {
+        let route = format!("GET /{other}");
+        recorder.writer().record(recorder.series(id, key("control", &route)), 1);
+    }
+    let started = recorder.started_counters(id, "GET /last");
+    let series = recorder.series(id, key("variation", "GET /last"));
+    let (done, stay) = (AtomicBool::new(false), Barrier::new(THREADS as usize + 1));
+    std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let snapshot = recorder.snapshot(id, Timestamp::now());
+                let ended = snapshot.series.get(&key("variation", "GET /last"));
+                let ended = ended.map_or(0, Histogram::count);
+                let started = snapshot.counters.started.get("variation").copied().unwrap_or(0);
+                assert!(ended <= started, "{ended} ended of {started}");
+            }
+        });
+        for _ in 0..THREADS {
+            let (told, tell) = std::sync::mpsc::channel();
+            let stay = &stay;
+            scope.spawn(move || {
+                recorder.writer().started(started, ArmId::arm(1));
+                told.send(()).unwrap();
+                // Else the next thread goes on with its tables.
+                stay.wait();
+            });
+            tell.recv().unwrap();
+            recorder.writer().record(series, 1);
+        }
+        stay.wait();
+        done.store(true, Ordering::Release);
+        looks.join().unwrap();
+    });
+}
+
 #[test]
 fn snapshots_under_load_are_never_torn_and_lose_nothing() {
     const THREADS: usize = 4;
