@@ -464,20 +464,27 @@ fn panics_end_the_request_wherever_they_pass_through() {
 
 #[test]
 fn a_future_that_is_polled_again_after_it_panicked_is_counted_once() {
-    let bench = Bench::new();
-    let mut service = bench.experiments.layer().layer(service_fn(|_: Request<()>| {
+    fn poll_twice<F: Future>(future: F) {
+        let mut future = Box::pin(future);
+        assert!(catch_unwind(AssertUnwindSafe(|| poll(future.as_mut()).is_ready())).is_err());
+        assert!(poll(future.as_mut()).is_ready());
+    }
+
+    let panics_first = || {
         let mut polled = false;
         std::future::poll_fn(move |_| {
             assert!(std::mem::replace(&mut polled, true), "at first");
             Poll::Ready(Ok::<_, Infallible>(Response::new(ScriptedBody::default())))
         })
-    }));
-    let mut future = Box::pin(service.call(get()));
-    assert!(catch_unwind(AssertUnwindSafe(|| poll(future.as_mut()).is_ready())).is_err());
-    assert!(poll(future.as_mut()).is_ready());
-    drop(future);
-    assert_eq!(bench.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 0, None));
-    assert_eq!(bench.in_flight(), 0);
+    };
+    let inner = service_fn(move |_: Request<()>| panics_first());
+    let head = Bench::new();
+    poll_twice(head.experiments.layer().layer(inner).call(get()));
+    let body = Bench::new();
+    poll_twice(body.experiments.layer().with_body().layer(inner).call(get()));
+    for bench in [head, body] {
+        assert_eq!(bench.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 0, None));
+    }
 }
 
 /// `thread::panicking` is true for both, but only one of them panicked.

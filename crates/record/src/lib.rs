@@ -43,7 +43,7 @@
 //! | type | job |
 //! |---|---|
 //! | [`Recorder`] | records, from any thread, and takes snapshots |
-//! | [`Writer`] | the calling thread's tables, inside [`Recorder::write`] |
+//! | [`Writer`], [`WriterGuard`] | writes the calling thread's tables |
 //! | [`Histogram`] | holds the counts of one series |
 //! | [`Snapshot`] | holds all series of one experiment and epoch; merges, subtracts, JSON |
 //! | [`ThresholdFreeze`] | freezes thresholds from the first requests and counts those after |
@@ -103,7 +103,7 @@ pub use histogram::{Histogram, Sums};
 pub use interval_ring::IntervalRing;
 pub use part::Part;
 pub use recorder::{
-    ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer,
+    ArmId, AssignedCounters, ExperimentId, Limits, Recorder, StartedCounters, Writer, WriterGuard,
 };
 pub use series::{Milestone, Outcome, SeriesKey, reserved};
 pub use shard::{Sample, SeriesId};

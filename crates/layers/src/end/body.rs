@@ -1,4 +1,4 @@
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, Response, header};
 use http_body::Body;
 use latency_experiment_record::Outcome;
 
@@ -7,6 +7,7 @@ use super::{End, InFlight, OwnScope, Running};
 use crate::route::MethodLabel;
 use crate::route_table::DURATION;
 use crate::scope::Scope;
+use crate::size;
 
 /// A request whose head is out and whose body is on its way. Dropped before its end, it is recorded
 /// as aborted.
@@ -31,6 +32,10 @@ impl BodyInFlight {
             scope.end_early(Outcome::Failed);
             return None;
         };
+        // It has, when it was polled again after it panicked.
+        if scope.timed.has_ended() {
+            return None;
+        }
         scope.tell(response.headers_mut());
         let body = Self {
             latency_ns: scope.elapsed_ns(scope.core()),
@@ -65,7 +70,7 @@ impl BodyInFlight {
         self.scope().timed.method_is(MethodLabel::HEAD)
             || (self.scope().timed.method_is(MethodLabel::CONNECT) && status.is_success())
             || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || size::has_no_body(status)
             || event_stream()
     }
 

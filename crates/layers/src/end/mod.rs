@@ -49,7 +49,7 @@ impl InFlight {
         Running::new(self.scope())
     }
 
-    /// What ends the request, where a status and a size are all that there is to it.
+    /// The status and the size of the body in bytes, where that is all that there is to the end.
     ///
     /// As for the request (see [`Start::plain`]), the response is not lent to any function that is not
     /// inlined.
@@ -63,7 +63,6 @@ impl InFlight {
     }
 
     /// Ends the request by its status and the size of its body in bytes.
-    ///
     #[inline(always)]
     pub(crate) fn end_plain(self, (status, bytes): (StatusCode, u64)) {
         let scope = self.scope();
@@ -126,7 +125,7 @@ impl InFlight {
 }
 
 impl Drop for InFlight {
-    // Out of line: a request that has ended as usual is not dropped but finished.
+    // Out of line: a request that ended as most do is not dropped but finished.
     #[cold]
     #[inline(never)]
     fn drop(&mut self) {
