@@ -93,18 +93,17 @@ struct Known {
 const MAX_PINS: u8 = 4;
 
 struct Entry {
-    /// Of method and address, or of method and name.
-    hash: u64,
     key: Key,
     route: &'static Route,
 }
 
 enum Key {
     Name(MethodLabel, Box<str>),
-    /// The address of a path. The clone keeps the path alive, so no other string can ever be found
-    /// at that address.
+    /// Method and address of a path, as their hash. The clone keeps the path alive, so no other string
+    /// can ever be found at that address.
     #[cfg(feature = "axum")]
     Pinned {
+        hash: u64,
         _path: axum::extract::MatchedPath,
     },
 }
@@ -161,8 +160,8 @@ impl RouteTable {
         };
         routes.by_name.insert((method, name.to_owned()), known);
         // Where there is no room the route is found under the lock.
-        let hash = hash_name(method, name);
-        self.slots.insert(hash, Entry { hash, key: Key::Name(method, name.into()), route });
+        let entry = Entry { key: Key::Name(method, name.into()), route };
+        self.slots.insert(hash_name(method, name), entry);
         route
     }
 
@@ -212,7 +211,7 @@ impl RouteTable {
             known.pins += 1;
             let hash = hash_address(method, name);
             self.slots
-                .insert(hash, Entry { hash, key: Key::Pinned { _path: path.clone() }, route });
+                .insert(hash, Entry { key: Key::Pinned { hash, _path: path.clone() }, route });
         }
         route
     }
@@ -223,7 +222,7 @@ impl Entry {
     /// Whether this is the path of the method and the address with this hash.
     #[inline(always)]
     fn is_pinned(&self, hash: u64) -> bool {
-        self.hash == hash && matches!(self.key, Key::Pinned { .. })
+        matches!(self.key, Key::Pinned { hash: own, .. } if own == hash)
     }
 }
 
