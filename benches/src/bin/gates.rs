@@ -56,12 +56,13 @@ fn main() -> ExitCode {
         scraping::scraping(ROUNDS / 50).factor()
     }));
     let (tables, _) = memory::of_threads(1_000, 2);
-    targets.push(best(
-        "snapshot of 1,000 series × 2 / hdrhistogram add",
-        Bound::AtMost(1.0),
-        None,
-        || Some(snapshots::snapshots(&tables, ROUNDS / 10).ratio()),
-    ));
+    targets.push(Target {
+        // Both wait for memory, which whatever else the machine does delays more or less.
+        meanwhile: Some(Bound::AtMost(1.15)),
+        ..best("snapshot of 1,000 series × 2 / hdrhistogram add", Bound::AtMost(1.0), None, || {
+            Some(snapshots::snapshots(&tables, ROUNDS / 10).ratio())
+        })
+    });
     println!("{}", table::targets(&targets));
     let failed = targets.iter().filter(|target| !target.passes()).count();
     let untold = targets.iter().filter(|target| target.measured.is_err()).count();

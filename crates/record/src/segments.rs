@@ -7,6 +7,8 @@ use crate::sync::OnceLock;
 
 /// Chunks that are found without a detour.
 const NEAR: usize = if cfg!(loom) { 2 } else { 64 };
+/// Most chunks that are allocated together.
+const MOST_TOGETHER: usize = if cfg!(loom) { 1 } else { 16 };
 /// Directories of further chunks, each twice as long as the one before.
 const FAR: usize = if cfg!(loom) { 1 } else { 16 };
 
@@ -66,15 +68,26 @@ impl<T: Default, const CHUNK: usize> Segments<T, CHUNK> {
     #[cold]
     #[inline(never)]
     fn allocate(&self, index: usize) -> Option<&'static T> {
-        let chunk = self.near.get(index / CHUNK).or_else(|| self.allocate_far(index / CHUNK))?;
-        chunk.set(&*Box::leak(Box::new(Chunk(array::from_fn(|_| T::default())))));
+        let chunk = index / CHUNK;
+        let near = self.near.get(chunk..).filter(|chunks| !chunks.is_empty());
+        let places = near.or_else(|| self.allocate_far(chunk))?.iter();
+        // The more there are, the more are allocated together: few waste little, and neighbours of many
+        // lie side by side, so that the processor fetches them before they are asked for.
+        let together = places.take(chunk.clamp(1, MOST_TOGETHER));
+        let empty: Vec<_> = together.take_while(|place| place.get().is_none()).collect();
+        let chunk = |_: &_| Chunk(array::from_fn(|_| T::default()));
+        let chunks: &'static [_] = empty.iter().map(chunk).collect::<Vec<_>>().leak();
+        for (place, chunk) in empty.into_iter().zip(chunks) {
+            place.set(chunk);
+        }
         self.get(index)
     }
 
-    fn allocate_far(&self, chunk: usize) -> Option<&ChunkRef<T, CHUNK>> {
+    /// The places of a chunk beyond the near ones and of those after it in its directory.
+    fn allocate_far(&self, chunk: usize) -> Option<&[ChunkRef<T, CHUNK>]> {
         let (directory, offset) = locate(chunk)?;
         let chunks = || (0..NEAR << directory).map(|_| AtomicRef::empty()).collect();
-        self.far.get(directory)?.get_or_init(chunks).get(offset)
+        self.far.get(directory)?.get_or_init(chunks).get(offset..)
     }
 }
 
@@ -111,7 +124,7 @@ mod tests {
             assert!(segments.touch(index).is_some());
             let neighbours = index / CHUNK * CHUNK..(index / CHUNK + 1) * CHUNK;
             assert!(neighbours.clone().all(|index| segments.get(index).is_some()));
-            assert!(segments.get(neighbours.end + CHUNK).is_none());
+            assert!(segments.get(neighbours.end + MOST_TOGETHER * CHUNK).is_none());
         }
         assert!(segments.touch(CHUNK * (NEAR << FAR)).is_none());
         assert!(segments.touch(usize::MAX).is_none());
