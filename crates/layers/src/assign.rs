@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::Request;
-use http::request::Parts;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -69,10 +68,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (mut parts, body) = request.into_parts();
-        let scope = self.assign(&mut parts);
-        let request = Request::from_parts(parts, body);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let scope = self.assign(&mut request);
         let entered = scope.as_ref().map(scope::enter_until_dropped);
         let inner = self.inner.call(request);
         drop(entered);
@@ -81,8 +78,8 @@ where
 }
 
 impl<S> AssignService<S> {
-    fn assign(&self, request: &mut Parts) -> Option<PooledScope> {
-        let head = RequestHead::of_parts(request);
+    fn assign<B>(&self, request: &mut Request<B>) -> Option<PooledScope> {
+        let head = RequestHead::of(request);
         if !self.core.takes_part(head) {
             return None;
         }

@@ -85,8 +85,8 @@ impl Core {
     ) {
         id.with_text(|text| revision.set_arms(scope, |flag| evaluate(flag, text, headers)));
         let writer = self.recorder.writer();
-        for (flag, counted) in scope.route().flags.iter().enumerate() {
-            writer.started(counted.started, scope.arm_of(flag).arm());
+        for (flag, &counters) in scope.route().started.iter().enumerate() {
+            writer.started(counters, scope.arm_of(flag).arm());
         }
     }
 
@@ -122,9 +122,9 @@ impl Core {
     pub(crate) fn start_assigned(&self, scope: &Scope, assigned: bool) {
         let writer = self.recorder.writer();
         let route = scope.route();
-        for (flag, (counted, epoch)) in route.flags.iter().zip(route.epochs).enumerate() {
+        for (flag, (&counters, epoch)) in route.started.iter().zip(route.epochs).enumerate() {
             let arm = scope.arm_of(flag).arm();
-            writer.started(counted.started, arm);
+            writer.started(counters, arm);
             if assigned {
                 writer.assigned_before(epoch.assigned, arm);
             }
@@ -136,8 +136,8 @@ impl Core {
     #[inline(never)]
     pub(crate) fn refile_start(&self, from: &Route, to: &Route, scope: &Scope) {
         let writer = self.recorder.writer();
-        for (flag, (from, to)) in from.flags.iter().zip(&to.flags).enumerate() {
-            writer.started_elsewhere(from.started, to.started, scope.arm_of(flag).arm());
+        for (flag, (&from, &to)) in from.started.iter().zip(&to.started).enumerate() {
+            writer.started_elsewhere(from, to, scope.arm_of(flag).arm());
         }
     }
 }
@@ -150,11 +150,11 @@ fn split_and_start_by(
     route: &Route,
     scope: &Scope,
 ) {
-    let flags = scope.arms_by_flag().zip(&revision.splits).zip(&route.flags);
-    for ((cell, split), counted) in flags {
+    let flags = scope.arms_by_flag().zip(&revision.splits).zip(&route.started);
+    for ((cell, split), &counters) in flags {
         let arm = split.of(text);
         cell.set(arm);
-        writer.started(counted.started, arm.arm());
+        writer.started(counters, arm.arm());
     }
 }
 

@@ -1,6 +1,5 @@
 //! What may be read of a request.
 
-use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use latency_experiment_flags::Attributes;
 
@@ -19,11 +18,6 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    pub(crate) fn of_parts(parts: &'a Parts) -> Self {
-        let Parts { method, uri, headers, extensions, .. } = parts;
-        Self { method, uri, headers, extensions }
-    }
-
     pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
         Self {
             method: request.method(),

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::core::Core;
-use crate::end::{InFlight, Running, Start};
+use crate::end::{InFlight, OuterScope, Polled, Running, Start};
 use crate::head::RequestHead;
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
@@ -72,7 +72,7 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let in_flight = Start::now(self.core).observing(RequestHead::of(&request));
-        let running = in_flight.as_ref().map(InFlight::run_observed);
+        let running = in_flight.as_ref().map(InFlight::run::<OuterScope>);
         let inner = self.inner.call(request);
         Running::returned_if(running);
         LatencyFuture { inner, in_flight }
@@ -88,16 +88,13 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let running = this.in_flight.as_ref().map(InFlight::run_observed);
-        let polled = this.inner.poll(cx);
+        let running = this.in_flight.as_ref().map(InFlight::run::<Polled<OuterScope>>);
+        let mut polled = this.inner.poll(cx);
         Running::returned_if(running);
-        if let Poll::Ready(result) = &polled
+        if let Poll::Ready(result) = &mut polled
             && let Some(in_flight) = this.in_flight.take()
         {
-            match in_flight.plain_end(result) {
-                Some(end) => in_flight.end_plain(end),
-                None => return polled.map(|result| in_flight.end_configured(result)),
-            }
+            in_flight.end(result);
         }
         polled
     }

@@ -27,6 +27,7 @@ pub(crate) struct Route {
     pub(crate) wildcard: bool,
     pub(crate) epochs: &'static [FlagEpoch],
     /// By flag, as the epochs are.
+    pub(crate) started: Box<[StartedCounters]>,
     pub(crate) flags: Box<[RouteFlag]>,
     pub(crate) sections: SectionTable,
 }
@@ -34,7 +35,6 @@ pub(crate) struct Route {
 /// What a route keeps of one flag.
 pub(crate) struct RouteFlag {
     pub(crate) experiment: ExperimentId,
-    pub(crate) started: StartedCounters,
     /// By [`place`].
     pub(crate) series: SeriesTable,
 }
@@ -230,15 +230,16 @@ impl Route {
     /// Routes live as long as the table, which lives as long as the process.
     fn new(label: String, template: &RouteTemplate) -> &'static Self {
         let RouteTemplate { recorder, size_classes, epochs } = *template;
+        let started = epochs.iter().map(|epoch| recorder.started_counters(epoch.id, &label));
         let flags = epochs.iter().map(|epoch| RouteFlag {
             experiment: epoch.id,
-            started: recorder.started_counters(epoch.id, &label),
             series: SeriesTable::new(place(size_classes, Outcome::ALL[0]), epoch),
         });
         Box::leak(Box::new(Self {
             #[cfg(feature = "axum")]
             wildcard: label.ends_with('}') && label.contains("{*"),
             epochs,
+            started: started.collect(),
             flags: flags.collect(),
             sections: SectionTable::new(epochs),
             label,

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::request::Parts;
+use http::Request;
 use latency_experiment_flags::MAX_FLAGS;
 use latency_experiment_record::AtomicRef;
 
@@ -287,11 +287,11 @@ impl Scope {
     }
 
     /// Adds to the request what code below the layer was promised.
-    pub(crate) fn tell_request(&self, request: &mut Parts) {
+    pub(crate) fn tell_request<B>(&self, request: &mut Request<B>) {
         let core = self.core();
-        core.request_ids.tell_request(self, &mut request.headers);
+        core.request_ids.tell_request(self, request.headers_mut());
         if core.request_extension {
-            request.extensions.insert(Assignments::of(self));
+            request.extensions_mut().insert(Assignments::of(self));
         }
     }
 

@@ -23,7 +23,7 @@ use latency_experiment_record::Outcome;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::body::BodyInFlight;
-pub(crate) use self::running::{End, OuterScope, OwnScope, Running};
+pub(crate) use self::running::{End, OuterScope, OwnScope, Polled, Running, Within};
 pub(crate) use self::start::Start;
 use crate::core::Core;
 use crate::filing::Filed;
@@ -38,33 +38,30 @@ use crate::{server_timing, size};
 pub(crate) struct InFlight(&'static Scope);
 
 impl InFlight {
-    /// The inner service is about to work on the request.
+    /// The inner service is about to work on the request: `W` is the scope that it runs in.
     #[inline]
-    pub(crate) fn run(&self) -> Running<&'static Scope, OwnScope> {
+    pub(crate) fn run<W: Within>(&self) -> Running<&'static Scope, W> {
         Running::new(self.scope())
     }
 
-    #[inline]
-    pub(crate) fn run_observed(&self) -> Running<&'static Scope, OuterScope> {
-        Running::new(self.scope())
+    /// Ends the request by what the service resolved to, whose head is told what it is to tell.
+    #[inline(always)]
+    pub(crate) fn end<B: Body, E>(self, result: &mut Result<Response<B>, E>) {
+        match self.plain_end(result) {
+            Some((status, bytes)) => self.end_plain(status, bytes),
+            None => self.end_configured(result),
+        }
     }
 
     /// The status and the size of the body in bytes, where that is all that there is to the end.
-    ///
-    /// As for the request (see [`Start::plain`]), the response is not lent to any function that is not
-    /// inlined.
     #[inline(always)]
-    pub(crate) fn plain_end<B: Body, E>(
-        &self,
-        result: &Result<Response<B>, E>,
-    ) -> Option<(StatusCode, u64)> {
+    fn plain_end<B: Body, E>(&self, result: &Result<Response<B>, E>) -> Option<(StatusCode, u64)> {
         let response = result.as_ref().ok().filter(|_| self.0.timed.is_plain())?;
         Some((response.status(), response.body().size_hint().exact()?))
     }
 
-    /// Ends the request by its status and the size of its body in bytes.
     #[inline(always)]
-    pub(crate) fn end_plain(self, (status, bytes): (StatusCode, u64)) {
+    fn end_plain(self, status: StatusCode, bytes: u64) {
         let scope = self.scope();
         let size = if size::has_no_body(status) { 0 } else { bytes };
         let core = scope.core();
@@ -77,31 +74,23 @@ impl InFlight {
         self.finish();
     }
 
-    /// Ends the request by whatever the service resolved to.
     #[cold]
     #[inline(never)]
-    pub(crate) fn end_configured<B: Body, E>(
-        self,
-        result: Result<Response<B>, E>,
-    ) -> Result<Response<B>, E> {
+    fn end_configured<B: Body, E>(self, result: &mut Result<Response<B>, E>) {
         let scope = self.scope();
         match result {
             Ok(response) => {
-                let (mut parts, body) = response.into_parts();
-                scope.tell(&mut parts.headers);
-                let size = scope.size(parts.status, &parts.headers, body.size_hint().exact());
-                let answer = scope.answer(parts.status, &parts.headers);
+                scope.tell(response.headers_mut());
+                let exact = response.body().size_hint().exact();
+                let size = scope.size(response.status(), response.headers(), exact);
+                let answer = scope.answer(response.status(), response.headers());
                 // It has, when it was polled again after it panicked.
                 if !scope.timed.has_ended() {
                     scope.end_at(answer, size, scope.elapsed_ns(scope.core()));
                 }
                 self.finish();
-                Ok(Response::from_parts(parts, body))
             }
-            Err(error) => {
-                scope.end_early(Outcome::Failed);
-                Err(error)
-            }
+            Err(_) => scope.end_early(Outcome::Failed),
         }
     }
 
@@ -125,14 +114,18 @@ impl InFlight {
 }
 
 impl Drop for InFlight {
-    // Out of line: a request that ended as most do is not dropped but finished.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     fn drop(&mut self) {
-        let scope = PooledScope::of(self.0);
-        self.0.end_early(Outcome::Cancelled);
-        drop(scope);
+        cancel(self.0);
     }
+}
+
+// Out of line: a request that ended as most do is not dropped but finished.
+#[cold]
+#[inline(never)]
+fn cancel(scope: &'static Scope) {
+    let _back_to_the_pool = PooledScope::of(scope);
+    scope.end_early(Outcome::Cancelled);
 }
 
 /// The end of the request that a scope serves.

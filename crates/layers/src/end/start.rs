@@ -35,9 +35,6 @@ impl Start {
     }
 
     /// Evaluates the flags for a [plain](Self::is_plain) request and finds its route.
-    ///
-    /// The request is not lent to any function that is not inlined: what a compiler sees all uses of, it
-    /// need not keep in one place, and moves less often.
     #[inline(always)]
     pub(crate) fn plain<B>(self, request: &Request<B>) -> InFlight {
         let Self { core, revision, at } = self;
@@ -52,16 +49,15 @@ impl Start {
         InFlight::of(scope)
     }
 
-    /// Evaluates the flags and finds the route, unless the request takes no part. The request comes
-    /// back with what it was to be told.
+    /// Evaluates the flags and finds the route, unless the request takes no part. Adds to the request
+    /// what it was to be told.
     #[cold]
     #[inline(never)]
-    pub(crate) fn configured<B>(self, request: Request<B>) -> (Option<InFlight>, Request<B>) {
+    pub(crate) fn configured<B>(self, request: &mut Request<B>) -> Option<InFlight> {
         let Self { core, revision, .. } = self;
-        let (mut parts, body) = request.into_parts();
-        let head = RequestHead::of_parts(&parts);
+        let head = RequestHead::of(request);
         if !core.takes_part(head) {
-            return (None, Request::from_parts(parts, body));
+            return None;
         }
         let found = core.route(&revision.tables.routes, head);
         let id = core.request_ids.identify(head);
@@ -69,8 +65,8 @@ impl Start {
         scope.begin_as(core, &id, found.route);
         core.assign_and_start(revision, &id, head.headers, &scope);
         self.time(&scope, found, head);
-        scope.tell_request(&mut parts);
-        (Some(InFlight::of(scope)), Request::from_parts(parts, body))
+        scope.tell_request(request);
+        Some(InFlight::of(scope))
     }
 
     /// Begins a request that a layer further out perhaps assigned, unless it takes no part.

@@ -6,7 +6,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::end::{BodyInFlight, InFlight, Running};
+use crate::end::{BodyInFlight, InFlight, OwnScope, Polled, Running};
 
 /// How much of a response is measured: [`HeadOnly`] or [`WholeBody`]. It is a type, so that a
 /// service whose bodies are not measured keeps its response type.
@@ -61,16 +61,13 @@ impl sealed::Extent for HeadOnly {
         F: Future<Output = Result<Response<B>, E>>,
         B: Body,
     {
-        let running = in_flight.as_ref().map(InFlight::run);
-        let polled = inner.poll(cx);
+        let running = in_flight.as_ref().map(InFlight::run::<Polled<OwnScope>>);
+        let mut polled = inner.poll(cx);
         Running::returned_if(running);
-        if let Poll::Ready(result) = &polled
+        if let Poll::Ready(result) = &mut polled
             && let Some(in_flight) = in_flight.take()
         {
-            match in_flight.plain_end(result) {
-                Some(end) => in_flight.end_plain(end),
-                None => return polled.map(|result| in_flight.end_configured(result)),
-            }
+            in_flight.end(result);
         }
         polled
     }
@@ -90,7 +87,7 @@ impl sealed::Extent for WholeBody {
         F: Future<Output = Result<Response<B>, E>>,
         B: Body,
     {
-        let running = in_flight.as_ref().map(InFlight::run);
+        let running = in_flight.as_ref().map(InFlight::run::<Polled<OwnScope>>);
         let polled = inner.poll(cx);
         Running::returned_if(running);
         let mut result = ready!(polled);

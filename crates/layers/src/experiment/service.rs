@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
 use crate::core::Core;
-use crate::end::{InFlight, Running, Start};
+use crate::end::{InFlight, OwnScope, Running, Start};
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
@@ -52,11 +52,9 @@ where
         let in_flight = if start.is_plain(&request) {
             Some(start.plain(&request))
         } else {
-            let in_flight;
-            (in_flight, request) = start.configured(request);
-            in_flight
+            start.configured(&mut request)
         };
-        let running = in_flight.as_ref().map(InFlight::run);
+        let running = in_flight.as_ref().map(InFlight::run::<OwnScope>);
         // Built at once where it is returned to: the inner future is not moved once more.
         ResponseFuture {
             inner: self.inner.call(request),
