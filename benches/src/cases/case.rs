@@ -150,7 +150,7 @@ where
         let (mut service, template) = (service.clone(), Template::new(route));
         Box::new(move |count| {
             for _ in 0..count {
-                let request = black_box(template.request(Empty::new()));
+                let request = black_box(&template).request(Empty::new());
                 read(complete(service.call(request)));
             }
         })
@@ -169,7 +169,7 @@ where
     let mut next = 0;
     Box::new(move |count| {
         for _ in 0..count {
-            let request = black_box(templates[next].request(Empty::new()));
+            let request = black_box(&templates[next]).request(Empty::new());
             next = if next + 1 == templates.len() { 0 } else { next + 1 };
             read(complete(service.call(request)));
         }
@@ -184,7 +184,7 @@ fn axum(router: Router) -> Service {
         let (router, template) = (router.clone(), Template::new(route));
         Box::new(move |count| {
             for _ in 0..count {
-                let request = black_box(template.request(::axum::body::Body::empty()));
+                let request = black_box(&template).request(::axum::body::Body::empty());
                 read(complete(router.clone().oneshot(request)));
             }
         })

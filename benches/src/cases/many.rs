@@ -1,6 +1,6 @@
 //! A plain service with as many routes as wanted, all of which have requests in turn.
 
-use ::tower::Layer;
+use ::tower::{Layer, service_fn};
 use latency_experiment::{
     Config, Flag, FlagSet, LatencyExperiment, Limits, RequestHead, RouteSource,
 };
@@ -28,7 +28,7 @@ pub(super) fn find(name: &str) -> Option<Case> {
 
 /// Without a layer.
 pub fn bare(routes: usize) -> Requests {
-    case::to_routes(tower::Handler(tower::handler), routes)
+    case::to_routes(service_fn(tower::handler), routes)
 }
 
 /// With the layer, and so many flags that the handler consults. All subjects get control, so that
@@ -48,8 +48,9 @@ pub fn ours(routes: usize, flags: usize) -> (LatencyExperiment, Requests) {
         .with_max_routes(routes)
         .with_limits(limits);
     let experiment = LatencyExperiment::with_config(config);
-    let handler = tower::consulting(ours::flags_of(experiment));
-    (experiment, case::to_routes(experiment.layer(tower::Handler(handler)), routes))
+    let flags = ours::flags_of(experiment);
+    let handler = move |request| tower::consulting(flags, request);
+    (experiment, case::to_routes(experiment.layer(service_fn(handler)), routes))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a source of routes may know none")]

@@ -1,8 +1,6 @@
 //! The layers around a plain service, whose handler answers with a short body.
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,40 +8,34 @@ use http_body_util::{Empty, Full};
 use latency_experiment::{
     Config, FlagHandle, LatencyExperiment, RequestHead, RouteSource, section,
 };
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, service_fn};
 
 use super::case::{self, Case, ROUTES};
 use super::floor::FloorLayer;
 use super::no_op::NoOpLayer;
 use super::ours::{self, Answer};
 
-type Answered = Ready<Result<Response<Full<Bytes>>, Infallible>>;
+type Asked = Request<Empty<Bytes>>;
+type Answered = Result<Response<Full<Bytes>>, Infallible>;
 
-pub(super) fn handler(_: Request<Empty<Bytes>>) -> Answered {
-    ready(Ok(Response::new(Full::new(Bytes::from_static(Answer::Off.text().as_bytes())))))
+pub(super) async fn handler(_: Asked) -> Answered {
+    answered(Answer::Off)
 }
 
-/// A service of a function. Unlike that of tower it is inlined into every case alike: else it would
-/// depend on how many cases share a type of handler.
-#[derive(Clone, Copy)]
-pub(super) struct Handler<H>(pub(super) H);
+pub(super) async fn consulting(flags: &'static [FlagHandle], _: Asked) -> Answered {
+    answered(Answer::by(flags))
+}
 
-impl<H> Service<Request<Empty<Bytes>>> for Handler<H>
-where
-    H: Fn(Request<Empty<Bytes>>) -> Answered,
-{
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Answered;
+async fn consulting_in_section(flags: &'static [FlagHandle], _: Asked) -> Answered {
+    let work = section("work").enter();
+    let answer = Answer::by(flags);
+    work.done();
+    answered(answer)
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    #[inline(always)]
-    fn call(&mut self, request: Request<Empty<Bytes>>) -> Answered {
-        (self.0)(request)
-    }
+#[allow(clippy::unnecessary_wraps, reason = "it is what services answer")]
+fn answered(answer: Answer) -> Answered {
+    Ok(Response::new(Full::new(Bytes::from_static(answer.text().as_bytes()))))
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -59,18 +51,15 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("tower/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
         Case::new("tower/ours-section", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
-            let handler = consulting(ours::flags_of(experiment));
-            case::tower(experiment.layer(Handler(move |request| {
-                let work = section("work").enter();
-                let answered = handler(request);
-                work.done();
-                answered
-            })))
+            let flags = ours::flags_of(experiment);
+            let handler = service_fn(move |request| consulting_in_section(flags, request));
+            case::tower(experiment.layer(handler))
         }),
         Case::new("tower/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
-            let handler = consulting(ours::flags_of(experiment));
-            case::tower(experiment.layer_with_body().layer(Handler(handler)))
+            let flags = ours::flags_of(experiment);
+            let handler = service_fn(move |request| consulting(flags, request));
+            case::tower(experiment.layer_with_body().layer(handler))
         }),
     ];
     cases.extend([2, 4, 8].map(|flags| {
@@ -83,17 +72,8 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn ours(config: Config) -> case::Service {
     let experiment = LatencyExperiment::with_config(config);
-    let handler = consulting(ours::flags_of(experiment));
-    case::tower(experiment.layer(Handler(handler)))
-}
-
-pub(super) fn consulting(
-    flags: &'static [FlagHandle],
-) -> impl Fn(Request<Empty<Bytes>>) -> Answered + Clone + Send + Sync + 'static {
-    move |_| {
-        let body = Bytes::from_static(Answer::by(flags).text().as_bytes());
-        ready(Ok(Response::new(Full::new(body))))
-    }
+    let flags = ours::flags_of(experiment);
+    case::tower(experiment.layer(service_fn(move |request| consulting(flags, request))))
 }
 
 /// The template of a path, as a user names it who has no router.
