@@ -205,9 +205,7 @@ impl Experiments {
             && !busy_time
             && !server_timing;
         let size_classes = sizes.labels().len();
-        let automatic = matches!(route_source.source(), Source::Automatic);
-        let builder =
-            TablesBuilder { plain: plain && automatic, recorder, max_routes, size_classes };
+        let builder = TablesBuilder { plain, recorder, max_routes, size_classes };
         let core = Core {
             plain,
             revisions: Revisions::new(flags, builder),

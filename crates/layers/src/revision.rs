@@ -16,8 +16,8 @@ use crate::scope::Scope;
 /// One state of the flags. A request keeps the one that it was assigned by until it ends.
 pub(crate) struct Revision {
     /// A request needs no more than to be assigned, timed and recorded: the core is
-    /// [plain](crate::core::Core::plain), no function names its route, and of every flag nothing but
-    /// the split of the request ID decides.
+    /// [plain](crate::core::Core::plain), and of every flag nothing but the split of the request ID
+    /// decides.
     pub(crate) plain: bool,
     /// By flag, when it is plain.
     pub(crate) splits: Box<[Split<FlagArm>]>,

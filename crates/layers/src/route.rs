@@ -170,7 +170,7 @@ impl FoundRoute {
 }
 
 impl Core {
-    /// The route of a request that is not gRPC, where no function names it.
+    /// The route of a request that is not gRPC, as far as a router knows it.
     #[inline(always)]
     pub(crate) fn matched_route(
         &self,
@@ -191,8 +191,7 @@ impl Core {
     pub(crate) fn route(&self, routes: &'static RouteTable, head: RequestHead<'_>) -> FoundRoute {
         let method = MethodLabel::of(head.method);
         if let Source::Function(name) = self.route_source.source() {
-            let route = name(head).map(|name| routes.intern(method, name));
-            return FoundRoute::http(route.unwrap_or(routes.unmatched));
+            return FoundRoute::http(named_route(name, routes, method, head));
         }
         let matched = Matched::of(head.extensions);
         if head.is_grpc() && !matched.is_plain_http(routes, method) {
@@ -211,6 +210,17 @@ impl Core {
             uri: head.uri.clone(),
         })
     }
+}
+
+/// The route that a user's function names.
+#[inline(never)]
+pub(crate) fn named_route(
+    name: &RouteFunction,
+    routes: &'static RouteTable,
+    method: MethodLabel,
+    head: RequestHead<'_>,
+) -> &'static Route {
+    name(head).map_or(routes.unmatched, |name| routes.intern(method, name))
 }
 
 #[cold]

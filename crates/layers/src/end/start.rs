@@ -7,7 +7,7 @@ use crate::head::RequestHead;
 use crate::hex;
 use crate::request_id::random_words;
 use crate::revision::Revision;
-use crate::route::{FoundRoute, Matched, MethodLabel};
+use crate::route::{self, FoundRoute, Matched, MethodLabel, Source};
 use crate::scope::{self, Scope};
 use crate::scope_pool::PooledScope;
 
@@ -39,8 +39,15 @@ impl Start {
     pub(crate) fn plain<B>(self, request: &Request<B>) -> InFlight {
         let Self { core, revision, at } = self;
         let method = MethodLabel::of(request.method());
-        let matched = Matched::of(request.extensions());
-        let route = core.matched_route(&revision.tables.routes, method, matched);
+        let routes = &revision.tables.routes;
+        let route = match core.route_source.source() {
+            Source::Automatic => {
+                core.matched_route(routes, method, Matched::of(request.extensions()))
+            }
+            Source::Function(name) => {
+                route::named_route(name, routes, method, RequestHead::of(request))
+            }
+        };
         let scope = PooledScope::take();
         let id = random_words();
         scope.begin(core, id, route);
