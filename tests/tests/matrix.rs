@@ -5,16 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
 use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, Snapshot};
-use latency_experiment_record::{Milestone, Outcome};
+use latency_experiment_record::{Milestone, Outcome, SeriesKey};
 use latency_experiment_tests::{
     Answer, AnyService, Catch, Ending, LARGE, Site, Stack, Subject, has_head, in_flight, outcomes,
     play, route,
 };
-use tower::{Layer, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 /// The status that the client must see, and whether all of the body must arrive: the witness that
 /// the cell is what it says it is.
@@ -31,9 +35,10 @@ fn answer(stack: Stack, ending: Ending) -> (Option<u16>, bool) {
         Ending::Head if stack == Stack::Hyper2 => (Some(200), false),
         Ending::Panic(Site::Body, _) => (Some(200), false),
         Ending::Panic(_, Catch::None)
-        | Ending::PanicBesideInnocent(Catch::None)
+        | Ending::PanicBesideInnocent(_, Catch::None)
+        | Ending::PanicBesideInnocent(Site::Body, Catch::Inside)
         | Ending::DropBeforeHead => (None, false),
-        Ending::Panic(..) | Ending::PanicBesideInnocent(_) => (Some(500), true),
+        Ending::Panic(..) | Ending::PanicBesideInnocent(..) => (Some(500), true),
         Ending::DropInBody
         | Ending::EventStream
         | Ending::BodyTimeoutInside
@@ -97,8 +102,10 @@ fn experiment(stack: Stack) -> LatencyExperiment {
     })
 }
 
-fn subject(experiment: LatencyExperiment, with_body: bool) -> Subject {
+fn subject(experiment: LatencyExperiment, with_body: bool, gauge: &Arc<Gauge>) -> Subject {
+    let gauge = Arc::clone(gauge);
     Arc::new(move |inner: AnyService| {
+        let inner = gauge.watch(inner, experiment);
         if with_body {
             let layer = experiment.layer_with_body();
             let measured =
@@ -108,6 +115,81 @@ fn subject(experiment: LatencyExperiment, with_body: bool) -> Subject {
             AnyService::new(experiment.layer(inner))
         }
     })
+}
+
+/// What was said to be in flight while the service worked on requests.
+#[derive(Default)]
+struct Gauge {
+    /// In `call`, and once the response was there.
+    head: Mutex<Vec<u64>>,
+    /// Before the first frame of each body.
+    body: Mutex<Vec<u64>>,
+}
+
+impl Gauge {
+    /// Reads the gauge inside of the layer under test.
+    fn watch(self: &Arc<Self>, mut inner: AnyService, experiment: LatencyExperiment) -> AnyService {
+        let gauge = Arc::clone(self);
+        let now = move || in_flight(&experiment.snapshot());
+        AnyService::new(service_fn(move |request| {
+            let gauge = Arc::clone(&gauge);
+            gauge.head.lock().unwrap().push(now());
+            let response = inner.call(request);
+            async move {
+                let response = response.await?;
+                gauge.head.lock().unwrap().push(now());
+                let first = Box::new(move || gauge.body.lock().unwrap().push(now()));
+                Ok::<_, BoxError>(
+                    response.map(|inner| Body::new(Watched { inner, first: Some(first) })),
+                )
+            }
+        }))
+    }
+
+    /// With the body a request stays in flight until that has ended, else until the head is there.
+    fn check(&self, ending: Ending, with_body: bool) -> bool {
+        let (head, body) = (self.head.lock().unwrap(), self.body.lock().unwrap());
+        let ends_at_head = [Ending::Head, Ending::NoContent, Ending::NotModified];
+        let whole_body = with_body
+            && !ends_at_head.contains(&ending)
+            && !matches!(ending, Ending::EventStream | Ending::Upgrade);
+        // Two that wait for nothing but bodies have their heads one after the other.
+        let in_turn = !with_body && matches!(ending, Ending::PanicBesideInnocent(Site::Body, _));
+        let together = if in_turn { 1 } else { ending.requests() };
+        let bodies = if whole_body { 1..=together } else { 0..=0 };
+        head.iter().max() == Some(&together)
+            && head.iter().all(|n| (1..=together).contains(n))
+            && body.iter().all(|n| bodies.contains(n))
+    }
+}
+
+/// A body that calls a function before its first frame.
+struct Watched {
+    inner: Body,
+    first: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        if let Some(first) = self.first.take() {
+            first();
+        }
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 fn filed(snapshot: &Snapshot, milestone: &Milestone) -> BTreeMap<(Outcome, String, String), u64> {
@@ -129,8 +211,9 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
         let snapshot = experiment.snapshot();
         snapshot.counters.started.values().sum::<u64>() == sent && in_flight(&snapshot) == 0
     };
-    let (seen, settled) =
-        play(stack, ending, &subject(experiment, with_body), quiet, Duration::from_secs(10));
+    let gauge = Arc::<Gauge>::default();
+    let subject = subject(experiment, with_body, &gauge);
+    let (seen, settled) = play(stack, ending, &subject, quiet, Duration::from_secs(10));
 
     let mut wrong = Vec::new();
     let mut demand = |holds: bool, what: String| {
@@ -144,6 +227,10 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
     demand(
         (status, seen.complete) == expected_answer && is_genuine(stack, ending, &seen),
         format!("the client expected {expected_answer:?} and saw {seen:?}"),
+    );
+    demand(
+        gauge.check(ending, with_body),
+        format!("in flight meanwhile: {:?}, {:?}", gauge.head, gauge.body),
     );
     demand(settled, "requests are in flight while nothing happens".to_owned());
 
@@ -168,6 +255,14 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
         demand(
             ended == *started && assigned == Some(*started),
             format!("{arm}: {started} started, {ended} ended, {assigned:?} assigned"),
+        );
+    }
+    for ((route, arm), counts) in &snapshot.counters.routes {
+        let here = |key: &SeriesKey| key.route == *route && key.arm == *arm;
+        let ended = latency_experiment_tests::count(&snapshot, here);
+        demand(
+            (counts.started, counts.in_flight) == (ended, 0),
+            format!("{arm}, {route}: {counts:?}, {ended} ended"),
         );
     }
     demand(
