@@ -236,6 +236,13 @@ fn cases() -> Vec<Case> {
             (Completed, SMALL, 10),
         ),
         case(
+            "empty from the start, of no declared size, never polled",
+            || respond(200, ScriptedBody::new([]).with_end_flag()),
+            0,
+            (Completed, UNKNOWN),
+            (Completed, SMALL, 10),
+        ),
+        case(
             "client error",
             || respond(404, ScriptedBody::new([Step::Data(9)])),
             2,
