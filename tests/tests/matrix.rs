@@ -102,17 +102,30 @@ fn experiment(stack: Stack) -> LatencyExperiment {
     })
 }
 
-fn subject(experiment: LatencyExperiment, with_body: bool, gauge: &Arc<Gauge>) -> Subject {
+/// What is measured, and by which layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measured {
+    Head,
+    WholeBody,
+    /// One layer assigns, and another one inside of it measures heads.
+    HeadByTwoLayers,
+}
+
+fn subject(experiment: LatencyExperiment, measured: Measured, gauge: &Arc<Gauge>) -> Subject {
     let gauge = Arc::clone(gauge);
     Arc::new(move |inner: AnyService| {
         let inner = gauge.watch(inner, experiment);
-        if with_body {
-            let layer = experiment.layer_with_body();
-            let measured =
-                layer.layer(inner).map_response(|response| response.map(axum::body::Body::new));
-            AnyService::new(measured)
-        } else {
-            AnyService::new(experiment.layer(inner))
+        match measured {
+            Measured::Head => AnyService::new(experiment.layer(inner)),
+            Measured::WholeBody => {
+                let measured = experiment.layer_with_body().layer(inner);
+                AnyService::new(measured.map_response(|response| response.map(Body::new)))
+            }
+            Measured::HeadByTwoLayers => {
+                let experiments = experiment.experiments();
+                let timed = experiments.latency_layer().layer(inner);
+                AnyService::new(experiments.assign_layer().layer(timed))
+            }
         }
     })
 }
@@ -127,13 +140,15 @@ struct Gauge {
 }
 
 impl Gauge {
-    /// Reads the gauge inside of the layer under test.
+    /// Reads the gauge inside of the layer under test, where each request consults the flag, too.
     fn watch(self: &Arc<Self>, mut inner: AnyService, experiment: LatencyExperiment) -> AnyService {
         let gauge = Arc::clone(self);
         let now = move || in_flight(&experiment.snapshot());
+        let flag = experiment.flag("flag").unwrap();
         AnyService::new(service_fn(move |request| {
             let gauge = Arc::clone(&gauge);
             gauge.head.lock().unwrap().push(now());
+            flag.is_on();
             let response = inner.call(request);
             async move {
                 let response = response.await?;
@@ -204,7 +219,8 @@ fn filed(snapshot: &Snapshot, milestone: &Milestone) -> BTreeMap<(Outcome, Strin
 }
 
 /// Plays a cell and says what is wrong with it.
-fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
+fn check(stack: Stack, ending: Ending, measured: Measured) -> Vec<String> {
+    let with_body = measured == Measured::WholeBody;
     let experiment = experiment(stack);
     let sent = ending.requests();
     let quiet = || {
@@ -212,14 +228,13 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
         snapshot.counters.started.values().sum::<u64>() == sent && in_flight(&snapshot) == 0
     };
     let gauge = Arc::<Gauge>::default();
-    let subject = subject(experiment, with_body, &gauge);
+    let subject = subject(experiment, measured, &gauge);
     let (seen, settled) = play(stack, ending, &subject, quiet, Duration::from_secs(10));
 
     let mut wrong = Vec::new();
     let mut demand = |holds: bool, what: String| {
         if !holds {
-            let measured = if with_body { "with body" } else { "head only" };
-            wrong.push(format!("{stack}, {ending}, {measured}: {what}"));
+            wrong.push(format!("{stack}, {ending}, {measured:?}: {what}"));
         }
     };
     let expected_answer = answer(stack, ending);
@@ -249,6 +264,10 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
     expected.retain(|(outcome, ..), _| with_body && has_head(ending, *outcome));
     demand(durations == expected, format!("durations: expected {expected:?}, not {durations:?}"));
 
+    demand(
+        snapshot.series.keys().all(|key| key.exposed),
+        "a request that consulted the flag is not exposed".to_owned(),
+    );
     for (arm, started) in &snapshot.counters.started {
         let ended = latency_experiment_tests::count(&snapshot, |key| key.arm == *arm);
         let assigned = snapshot.assigned.get(arm).copied();
@@ -281,14 +300,25 @@ fn every_end_of_a_request_on_every_server() {
             if ending.cannot_exist(stack).is_some() {
                 continue;
             }
-            for with_body in [false, true] {
-                wrong.extend(check(stack, ending, with_body));
+            for measured in [Measured::Head, Measured::WholeBody, Measured::HeadByTwoLayers] {
+                wrong.extend(check(stack, ending, measured));
                 cells += 1;
             }
         }
     }
     println!("{}\n{cells} cells played", table());
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The page is written by a program, from the same ends.
+#[test]
+fn the_page_that_compares_other_middleware_has_a_row_for_every_end() {
+    let page = include_str!("../../docs/comparison.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let rows: Vec<_> = rows.collect();
+    for ending in Ending::ALL {
+        assert!(rows.contains(&ending.to_string().as_str()), "no row for {ending}: run `peers`");
+    }
 }
 
 /// The matrix as Markdown: what every cell was checked against, or why it cannot exist.

@@ -170,6 +170,46 @@ fn busy_time_is_what_polls_take() {
 }
 
 #[test]
+fn busy_time_goes_on_in_the_body() {
+    struct Working(ManualClock, u64);
+
+    impl http_body::Body for Working {
+        type Data = bytes::Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+            self.0.advance(Duration::from_millis(self.1));
+            self.1 /= 2;
+            let data = || Ok(http_body::Frame::data(bytes::Bytes::from_static(b"x")));
+            Poll::Ready((self.1 > 0).then(data))
+        }
+    }
+
+    let clock = ManualClock::new();
+    let experiments = experiments(&clock, |config| config.with_busy_time(true));
+    let in_handler = clock.clone();
+    let service = service_fn(move |_: Request<()>| {
+        in_handler.advance(Duration::from_millis(16));
+        ready(Ok::<_, Infallible>(Response::new(Working(in_handler.clone(), 4))))
+    });
+    let mut service = experiments.layer().with_body().layer(service);
+    let Poll::Ready(Ok(response)) = poll(pin!(service.call(get("/a")))) else { unreachable!() };
+    let mut body = pin!(response.into_body());
+    let mut frame = || {
+        clock.advance(Duration::from_millis(100));
+        let mut context = Context::from_waker(Waker::noop());
+        http_body::Body::poll_frame(body.as_mut(), &mut context)
+    };
+    while let Poll::Ready(Some(_)) = frame() {}
+    let snapshot = snapshot(experiments);
+    let ms = |milestone| only(&snapshot, milestone).1;
+    assert_eq!((ms("busy"), ms("latency"), ms("duration")), (16 + 4 + 2 + 1, 16, 323));
+}
+
+#[test]
 fn golden_signals_per_route_and_the_slowest_requests_with_their_ids() {
     let clock = ManualClock::new();
     let experiments = experiments(&clock, |config| config);
