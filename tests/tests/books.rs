@@ -114,12 +114,17 @@ fn reload(experiments: &[(&str, LatencyExperiment)], seed: u64, stop: &AtomicBoo
     reloads
 }
 
-/// started = sum of outcomes + in flight, for every arm, at any moment.
+/// started = sum of outcomes + in flight, for every arm, at any moment, and the routes add up to it.
 fn assert_balanced(snapshot: &Snapshot) {
     for (arm, started) in &snapshot.counters.started {
         let ended = count(snapshot, |key| key.arm == *arm);
         let in_flight = snapshot.counters.in_flight.get(arm).copied().unwrap_or(0);
         assert_eq!(*started, ended + in_flight, "{arm}: {:?}", snapshot.counters);
+        let routes = snapshot.counters.routes.iter().filter(|((_, of), _)| of == arm);
+        let by_route = routes.fold((0, 0), |(started, in_flight), (_, route)| {
+            (started + route.started, in_flight + route.in_flight)
+        });
+        assert_eq!(by_route, (*started, in_flight), "{arm}: {:?}", snapshot.counters);
     }
 }
 
