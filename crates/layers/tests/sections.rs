@@ -109,6 +109,29 @@ fn sections_are_recorded_per_arm_and_route_with_their_own_time_and_exposure() {
 }
 
 #[test]
+fn a_flag_that_is_consulted_within_a_section_counts_for_it() {
+    let clock = ManualClock::new();
+    let experiments = experiments(&clock, |config| config);
+    let flag = experiments.flag("flag").unwrap();
+    let mut service =
+        experiments.layer().layer(service_fn(move |request: Request<()>| async move {
+            if request.uri().path() == "/guard" {
+                let guard = section("work").enter();
+                flag.is_on();
+                guard.done();
+            } else {
+                section("work").time(async { flag.is_on() }).await;
+            }
+            ok()
+        }));
+    for path in ["/guard", "/future"] {
+        assert!(poll(pin!(service.call(get(path)))).is_ready());
+    }
+    let snapshot = snapshot(experiments);
+    assert_eq!(snapshot.series.keys().filter(|key| key.exposed).count(), 4, "{snapshot:?}");
+}
+
+#[test]
 fn a_section_that_is_dropped_before_its_end_is_cancelled() {
     let clock = ManualClock::new();
     let experiments = experiments(&clock, |config| config);
