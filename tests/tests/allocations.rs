@@ -130,5 +130,5 @@ fn wrapping_a_service_neither_allocates_nor_keeps_anything() {
     (0..MEASURED).for_each(|_| request());
     let kept = ALLOCATOR.live_bytes() - before;
     // Latencies may still fall into new octaves, of 512 bytes each.
-    assert!(kept <= 512 * FIRST_TOUCHES as i64, "{kept} bytes");
+    assert!(kept <= 512 * FIRST_TOUCHES.cast_signed(), "{kept} bytes");
 }
