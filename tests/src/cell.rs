@@ -31,7 +31,12 @@ pub fn play(
     runtime.expect("a runtime").block_on(async {
         let (handler, arrived) = Handler::new(ending);
         let address = stack.serve(ending, handler, subject).await;
-        let mut wire = Wire::connect(address, stack.is_http2()).await;
+        let mut wire = match (stack, ending) {
+            (Stack::TonicUnary, Ending::DropInBody) => {
+                Wire::connect_with_window(address, true, 0).await
+            }
+            _ => Wire::connect(address, stack.is_http2()).await,
+        };
         let answer = timeout(BOUND, wire.play(stack, ending, &arrived)).await;
         let answer = answer.unwrap_or_else(|_| panic!("{stack}, {ending}: no end in {BOUND:?}"));
         let settled = timeout(patience, until(&settled)).await.is_ok();

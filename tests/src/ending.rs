@@ -18,7 +18,7 @@ pub enum Ending {
     /// A panic, and what is around it.
     Panic(Site, Catch),
     /// The same beside a request that does nothing wrong, both polled by one task.
-    PanicBesideInnocent(Catch),
+    PanicBesideInnocent(Site, Catch),
     /// The client goes away while the service works.
     DropBeforeHead,
     /// The client goes away half-way through the body.
@@ -85,7 +85,7 @@ pub enum Catch {
 
 impl Ending {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 42] = [
         Self::Ok,
         Self::ClientError,
         Self::ServerError,
@@ -99,9 +99,15 @@ impl Ending {
         Self::Panic(Site::Body, Catch::None),
         Self::Panic(Site::Body, Catch::Inside),
         Self::Panic(Site::Body, Catch::Outside),
-        Self::PanicBesideInnocent(Catch::None),
-        Self::PanicBesideInnocent(Catch::Inside),
-        Self::PanicBesideInnocent(Catch::Outside),
+        Self::PanicBesideInnocent(Site::Call, Catch::None),
+        Self::PanicBesideInnocent(Site::Call, Catch::Inside),
+        Self::PanicBesideInnocent(Site::Call, Catch::Outside),
+        Self::PanicBesideInnocent(Site::Future, Catch::None),
+        Self::PanicBesideInnocent(Site::Future, Catch::Inside),
+        Self::PanicBesideInnocent(Site::Future, Catch::Outside),
+        Self::PanicBesideInnocent(Site::Body, Catch::None),
+        Self::PanicBesideInnocent(Site::Body, Catch::Inside),
+        Self::PanicBesideInnocent(Site::Body, Catch::Outside),
         Self::DropBeforeHead,
         Self::DropInBody,
         Self::TimeoutInsideAnswers,
@@ -151,15 +157,12 @@ impl Ending {
             (TonicUnary, Self::BodyTimeoutInside | Self::BodyTimeoutOutside) => {
                 Some("the only message is there before the head: nothing is waited for")
             }
-            (TonicUnary, Self::DropInBody) => {
-                Some("hyper takes message and trailers before it waits for the client")
-            }
             (TonicUnary, Self::StreamedBody) => Some("a unary method answers with one message"),
             (TonicUnary | TonicStreaming, Self::Unmatched) => {
                 Some("tonic answers trailers-only where it has no service")
             }
             (TonicTrailersOnly, ending) if !ending.fits_trailers_only() => {
-                Some("a trailers-only response has no body; without a response see unary")
+                Some("a trailers-only response has neither body nor trailers")
             }
             _ => None,
         }
@@ -168,13 +171,24 @@ impl Ending {
     fn fits_trailers_only(self) -> bool {
         matches!(
             self,
-            Self::Ok | Self::ClientError | Self::ServerError | Self::EmptyBody | Self::Unmatched
+            Self::Ok
+                | Self::ClientError
+                | Self::ServerError
+                | Self::ServiceError
+                | Self::Panic(Site::Call | Site::Future, _)
+                | Self::PanicBesideInnocent(Site::Call | Site::Future, _)
+                | Self::DropBeforeHead
+                | Self::TimeoutInsideAnswers
+                | Self::TimeoutInsideFails
+                | Self::TimeoutOutside
+                | Self::EmptyBody
+                | Self::Unmatched
         )
     }
 
     /// Requests that the layer under test sees.
     pub fn requests(self) -> u64 {
-        if matches!(self, Self::PanicBesideInnocent(_)) { 2 } else { 1 }
+        if matches!(self, Self::PanicBesideInnocent(..)) { 2 } else { 1 }
     }
 }
 
@@ -186,8 +200,8 @@ impl fmt::Display for Ending {
             Self::ServerError => "server error",
             Self::ServiceError => "service error",
             Self::Panic(site, catch) => return f.pad(&format!("panic in {site}{catch}")),
-            Self::PanicBesideInnocent(catch) => {
-                return f.pad(&format!("panic beside an innocent{catch}"));
+            Self::PanicBesideInnocent(site, catch) => {
+                return f.pad(&format!("panic in {site} beside an innocent{catch}"));
             }
             Self::DropBeforeHead => "client drop before the head",
             Self::DropInBody => "client drop inside the body",

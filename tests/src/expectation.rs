@@ -36,11 +36,16 @@ pub fn outcomes(stack: Stack, ending: Ending) -> (Filed, Filed) {
         Ending::Panic(Site::Body, _) => split((Completed, UNKNOWN), (Panicked, UNKNOWN)),
         Ending::Panic(_, Catch::Inside) => both((ServerError, SMALL)),
         Ending::Panic(..) => both((Panicked, UNKNOWN)),
-        Ending::PanicBesideInnocent(Catch::Inside) => {
+        // A body panics when its head is out, and no layer around the service is there to catch it.
+        Ending::PanicBesideInnocent(Site::Body, _) => (
+            vec![(Completed, UNKNOWN), (Completed, UNKNOWN)],
+            vec![(Panicked, UNKNOWN), (Aborted, UNKNOWN)],
+        ),
+        Ending::PanicBesideInnocent(_, Catch::Inside) => {
             let filed = vec![(Completed, SMALL), (ServerError, SMALL)];
             (filed.clone(), filed)
         }
-        Ending::PanicBesideInnocent(_) => {
+        Ending::PanicBesideInnocent(..) => {
             let filed = vec![(Cancelled, UNKNOWN), (Panicked, UNKNOWN)];
             (filed.clone(), filed)
         }
@@ -67,12 +72,18 @@ pub fn outcomes(stack: Stack, ending: Ending) -> (Filed, Filed) {
 /// Whether a request that ended so got as far as a response.
 pub fn has_head(ending: Ending, outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Cancelled | Outcome::Panicked | Outcome::Failed)
-        || matches!(ending, Ending::Panic(Site::Body, _))
+        || matches!(
+            ending,
+            Ending::Panic(Site::Body, _) | Ending::PanicBesideInnocent(Site::Body, _)
+        )
         || matches!(ending, Ending::BodyError | Ending::BodyTimeoutInside)
 }
 
 fn is_caught_inside(ending: Ending) -> bool {
-    matches!(ending, Ending::Panic(_, Catch::Inside) | Ending::PanicBesideInnocent(Catch::Inside))
+    matches!(
+        ending,
+        Ending::Panic(_, Catch::Inside) | Ending::PanicBesideInnocent(_, Catch::Inside)
+    )
 }
 
 /// The route that a request of a cell must be filed under, when it ended so.

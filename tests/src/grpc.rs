@@ -1,21 +1,21 @@
 //! A gRPC service of three methods, whose messages are bytes.
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut, Bytes};
-use http::{Request, Response};
+use http::{Request, Response, header};
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::server::{Grpc, NamedService};
 use tower::{Service, service_fn};
 
 use crate::ending::{Ending, Site};
-use crate::handler::{Handler, LARGE, is_innocent};
+use crate::handler::{Handler, LARGE, first_frame_and_no_more, is_innocent};
 use crate::hush::panic_on_purpose;
 
 /// The service.
@@ -40,6 +40,12 @@ impl Service<Request<Body>> for Cells {
         Box::pin(async move {
             if is_innocent(&request) {
                 handler.innocence().await;
+                if handler.is_in_its_body() {
+                    let response = Response::new(Body::new(first_frame_and_no_more()));
+                    let (mut parts, body) = response.into_parts();
+                    parts.headers.insert(header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+                    return Ok(Response::from_parts(parts, body));
+                }
                 return Ok(Status::ok("").into_http());
             }
             let mut grpc = Grpc::new(Messages);
@@ -75,7 +81,11 @@ impl Service<Request<Body>> for Cells {
                         _ => Status::ok(""),
                     };
                     let method = service_fn(move |_: tonic::Request<Bytes>| {
-                        ready(Err::<tonic::Response<Message>, _>(status.clone()))
+                        let (handler, status) = (handler.clone(), status.clone());
+                        async move {
+                            handler.before_the_head().await;
+                            Err::<tonic::Response<Message>, _>(status)
+                        }
                     });
                     grpc.unary(method, request).await
                 }
@@ -102,7 +112,7 @@ fn message(ending: Ending) -> Message {
         | Ending::DropInBody
         | Ending::BodyTimeoutInside
         | Ending::BodyTimeoutOutside => Message::Bytes(LARGE),
-        Ending::Panic(Site::Body, _) => Message::Panic,
+        Ending::Panic(Site::Body, _) | Ending::PanicBesideInnocent(Site::Body, _) => Message::Panic,
         Ending::BodyError => Message::Error,
         _ => Message::Bytes(9),
     }
@@ -117,7 +127,9 @@ fn messages(ending: Ending) -> MessageStream {
         Ending::ClientError => Box::pin(tokio_stream::iter([first, Err(Status::not_found(""))])),
         Ending::ServerError => Box::pin(tokio_stream::iter([first, Err(Status::internal(""))])),
         Ending::BodyError => Box::pin(tokio_stream::iter([first, Ok(Message::Error)])),
-        Ending::Panic(Site::Body, _) => Box::pin(tokio_stream::iter([first, Ok(Message::Panic)])),
+        Ending::Panic(Site::Body, _) | Ending::PanicBesideInnocent(Site::Body, _) => {
+            Box::pin(tokio_stream::iter([first, Ok(Message::Panic)]))
+        }
         Ending::DropInBody | Ending::BodyTimeoutInside | Ending::BodyTimeoutOutside => {
             Box::pin(tokio_stream::once(first).chain(tokio_stream::pending()))
         }

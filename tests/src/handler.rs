@@ -2,7 +2,7 @@
 //! beside it.
 
 use std::convert::Infallible;
-use std::future::{Ready, pending, ready};
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +57,11 @@ impl Handler {
         let large = || Body::new(Full::new(Bytes::from(vec![b'x'; LARGE])));
         if is_innocent(&request) {
             self.innocence().await;
-            return Response::new(short());
+            return Response::new(if self.is_in_its_body() {
+                first_frame_and_no_more()
+            } else {
+                short()
+            });
         }
         let with_status = |status| Response::builder().status(status).body(short());
         let response = match self.ending {
@@ -77,7 +81,9 @@ impl Handler {
                 (0..LARGE / 1_000).flat_map(|_| [Step::Data(1_000), Step::Pending]),
             ))),
             Ending::BodyError => Ok(Response::new(first_frame_and_then(Step::Error))),
-            Ending::Panic(Site::Body, _) => Ok(Response::new(first_frame_and_then(Step::Panic))),
+            Ending::Panic(Site::Body, _) | Ending::PanicBesideInnocent(Site::Body, _) => {
+                Ok(Response::new(first_frame_and_then(Step::Panic)))
+            }
             Ending::Trailers => {
                 let mut trailers = HeaderMap::new();
                 trailers.insert("x-checksum", HeaderValue::from_static("7"));
@@ -107,19 +113,24 @@ impl Handler {
     }
 
     /// What a request does that is served beside one that panics: it waits, and goes on only when
-    /// the panic is caught before it reaches the task.
+    /// the panic is caught before it reaches the task, or when bodies come to it.
     pub(crate) async fn innocence(&self) {
-        if self.ending == Ending::PanicBesideInnocent(Catch::Inside) {
-            tokio::task::yield_now().await;
-        } else {
-            pending::<()>().await;
+        match self.ending {
+            Ending::PanicBesideInnocent(Site::Body, _) => {}
+            Ending::PanicBesideInnocent(_, Catch::Inside) => tokio::task::yield_now().await,
+            _ => pending::<()>().await,
         }
+    }
+
+    /// Whether an innocent request is half-way through its body when the other one panics.
+    pub(crate) fn is_in_its_body(&self) -> bool {
+        matches!(self.ending, Ending::PanicBesideInnocent(Site::Body, _))
     }
 
     /// What comes before any response, in all protocols.
     pub(crate) async fn before_the_head(&self) {
         match self.ending {
-            Ending::Panic(Site::Future, _) | Ending::PanicBesideInnocent(_) => {
+            Ending::Panic(Site::Future, _) | Ending::PanicBesideInnocent(Site::Future, _) => {
                 tokio::task::yield_now().await;
                 panic_on_purpose();
             }
@@ -141,15 +152,16 @@ pub(crate) fn inside(ending: Ending, inner: AnyService) -> AnyService {
         Ending::ServiceError => AnyService::new(service_fn(|_| {
             ready(Err::<Response<Body>, _>(BoxError::from("on purpose")))
         })),
-        Ending::Panic(Site::Call, _) => {
-            AnyService::new(service_fn(|_| -> Ready<Result<Response<Body>, BoxError>> {
-                panic_on_purpose()
+        Ending::Panic(Site::Call, _) | Ending::PanicBesideInnocent(Site::Call, _) => {
+            let mut innocent = inner;
+            AnyService::new(service_fn(move |request| {
+                if is_innocent(&request) { innocent.call(request) } else { panic_on_purpose() }
             }))
         }
         _ => inner,
     };
     match ending {
-        Ending::Panic(_, Catch::Inside) | Ending::PanicBesideInnocent(Catch::Inside) => {
+        Ending::Panic(_, Catch::Inside) | Ending::PanicBesideInnocent(_, Catch::Inside) => {
             catch_panic(inner)
         }
         Ending::TimeoutInsideAnswers => answer_after_patience(inner),
@@ -165,11 +177,11 @@ pub(crate) fn inside(ending: Ending, inner: AnyService) -> AnyService {
 /// The layers outside of the one under test.
 pub(crate) fn outside(ending: Ending, inner: AnyService) -> AnyService {
     let inner = match ending {
-        Ending::PanicBesideInnocent(_) => beside_an_innocent(inner),
+        Ending::PanicBesideInnocent(site, _) => beside_an_innocent(inner, site),
         _ => inner,
     };
     match ending {
-        Ending::Panic(_, Catch::Outside) | Ending::PanicBesideInnocent(Catch::Outside) => {
+        Ending::Panic(_, Catch::Outside) | Ending::PanicBesideInnocent(_, Catch::Outside) => {
             catch_panic(inner)
         }
         Ending::TimeoutOutside => answer_after_patience(inner),
@@ -204,9 +216,9 @@ where
     response.map(Body::new)
 }
 
-/// Sends a second request along with each, in one task. It is polled first, and has not ended when
-/// the other panics.
-fn beside_an_innocent(inner: AnyService) -> AnyService {
+/// Sends a second request along with each, in one task. It is called and polled first, and has not
+/// ended when the other panics. Where bodies come to it, both are read here.
+fn beside_an_innocent(inner: AnyService, site: Site) -> AnyService {
     AnyService::new(service_fn(move |guilty: Request<Body>| {
         let (mut service, mut beside) = (inner.clone(), inner.clone());
         async move {
@@ -227,7 +239,15 @@ fn beside_an_innocent(inner: AnyService) -> AnyService {
                     let _ = response.into_body().collect().await;
                 }
             };
-            tokio::join!(innocent, service.call(guilty)).1
+            let guilty = async {
+                let (head, body) = service.call(guilty).await?.into_parts();
+                let body = match site {
+                    Site::Call | Site::Future => body,
+                    Site::Body => Body::from(body.collect().await?.to_bytes()),
+                };
+                Ok(Response::from_parts(head, body))
+            };
+            tokio::join!(innocent, guilty).1
         }
     }))
 }
@@ -248,7 +268,7 @@ fn first_frame_and_then(last: Step) -> Body {
     scripted([Step::Data(9)].into_iter().chain(pauses).chain([last]))
 }
 
-fn first_frame_and_no_more() -> Body {
+pub(crate) fn first_frame_and_no_more() -> Body {
     let first = Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"data: first\n\n")));
     Body::new(StreamBody::new(tokio_stream::once(first).chain(tokio_stream::pending())))
 }

@@ -52,14 +52,23 @@ impl Wire {
     ///
     /// When nobody listens there.
     pub async fn connect(address: SocketAddr, http2: bool) -> Self {
+        // A small window, so that large bodies wait for the client to read on.
+        Self::connect_with_window(address, http2, 65_535).await
+    }
+
+    /// Connects; over HTTP/2 the server may send so many bytes of a body before they are read.
+    ///
+    /// # Panics
+    ///
+    /// When nobody listens there.
+    pub async fn connect_with_window(address: SocketAddr, http2: bool, window: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         // Else the kernel holds small packets back, and every exchange takes 40 ms.
         stream.set_nodelay(true).expect("a TCP socket");
         let io = TokioIo::new(stream);
         if http2 {
-            // A small window, so that large bodies wait for the client to read on.
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder.initial_stream_window_size(65_535);
+            builder.initial_stream_window_size(window);
             let (sender, connection) = builder.handshake(io).await.expect("a handshake");
             let connection = tokio::spawn(async {
                 let _ = connection.await;
@@ -107,6 +116,12 @@ impl Wire {
             Ending::DropBeforeHead => {
                 self.leave_before_head(request, arrived).await;
                 Answer::default()
+            }
+            // hyper takes message and trailers of a unary method at once, unless nothing may be sent.
+            Ending::DropInBody if stack == Stack::TonicUnary => {
+                let response = self.send(request).await;
+                self.leave();
+                response.map_or_else(|_| Answer::default(), |response| Answer::of(response).0)
             }
             Ending::DropInBody | Ending::EventStream => self.leave_in_body(request).await,
             Ending::Upgrade => {

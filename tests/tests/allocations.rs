@@ -1,4 +1,4 @@
-//! What the layer allocates per request in the steady state: nothing.
+//! What the layer allocates per request in the steady state, and per service that it wraps: nothing.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -101,4 +101,34 @@ fn an_axum_router_against_a_layer_that_does_nothing() {
             "{ours} against {nothing} in {MEASURED} requests"
         );
     }
+}
+
+/// axum wraps a service for every connection, and sometimes for every request. What is wrapped need be
+/// no service, so no trait is asked of it.
+#[test]
+fn wrapping_a_service_neither_allocates_nor_keeps_anything() {
+    struct NoService;
+
+    let experiment = LatencyExperiment::new(Flag::new("flag"));
+    let (assign, latency) =
+        (experiment.experiments().assign_layer(), experiment.experiments().latency_layer());
+    let wrap = || {
+        black_box(experiment.layer(NoService));
+        black_box(experiment.layer_with_body().layer(NoService));
+        black_box(assign.layer(latency.layer(NoService)));
+    };
+    assert_eq!(allocations(|| (0..MEASURED).for_each(|_| wrap())), 0);
+
+    // Without `with_state` a router applies its layers anew to every request.
+    let app = Router::new().route("/items/{id}", get(|| async {})).layer(experiment);
+    let request = || {
+        let request = Request::get("/items/7").body(Body::empty()).unwrap();
+        drop(complete(app.clone().oneshot(request)));
+    };
+    (0..WARM_UP).for_each(|_| request());
+    let before = ALLOCATOR.live_bytes();
+    (0..MEASURED).for_each(|_| request());
+    let kept = ALLOCATOR.live_bytes() - before;
+    // Latencies may still fall into new octaves, of 512 bytes each.
+    assert!(kept <= 512 * FIRST_TOUCHES.cast_signed(), "{kept} bytes");
 }

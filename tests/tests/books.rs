@@ -1,7 +1,7 @@
 //! 100,000 requests that come to random ends on several threads, and some thousands over sockets,
 //! while flags are switched off and on, ramped, and sent into new epochs: nothing is in flight
 //! afterwards, and what was recorded is what the clients counted, also when snapshots are taken all
-//! the while.
+//! the while, and when more threads are busy than there are processors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +19,13 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, Snapshot};
 use latency_experiment_record::Outcome;
-use latency_experiment_testkit::{ScriptedBody, Step};
+use latency_experiment_testkit::{Fate, FatedService, ScriptedError, Traffic};
 use latency_experiment_tests::{
     AnyService, Catch, Ending, Handler, Site, Wire, count, hush, in_flight, panic_on_purpose,
     serve_hyper,
 };
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use tower::{BoxError, Layer, Service, service_fn};
 
 const ROUTES: [&str; 5] = ["/a", "/b", "/c", "/d", "/e"];
@@ -114,12 +114,17 @@ fn reload(experiments: &[(&str, LatencyExperiment)], seed: u64, stop: &AtomicBoo
     reloads
 }
 
-/// started = sum of outcomes + in flight, for every arm, at any moment.
+/// started = sum of outcomes + in flight, for every arm, at any moment, and the routes add up to it.
 fn assert_balanced(snapshot: &Snapshot) {
     for (arm, started) in &snapshot.counters.started {
         let ended = count(snapshot, |key| key.arm == *arm);
         let in_flight = snapshot.counters.in_flight.get(arm).copied().unwrap_or(0);
         assert_eq!(*started, ended + in_flight, "{arm}: {:?}", snapshot.counters);
+        let routes = snapshot.counters.routes.iter().filter(|((_, of), _)| of == arm);
+        let by_route = routes.fold((0, 0), |(started, in_flight), (_, route)| {
+            (started + route.started, in_flight + route.in_flight)
+        });
+        assert_eq!(by_route, (*started, in_flight), "{arm}: {:?}", snapshot.counters);
     }
 }
 
@@ -143,6 +148,18 @@ fn audit(experiments: &[LatencyExperiment], pause: Duration, stop: &AtomicBool) 
     taken
 }
 
+/// Keeps a processor busy until it is told to stop, so that clients are interrupted anywhere.
+fn burn(stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        std::hint::spin_loop();
+    }
+}
+
+/// One busy thread for every processor, beside those that do something.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
+}
+
 /// Stops the audit, also when a client fails.
 struct Stop<'a>(&'a AtomicBool);
 
@@ -154,91 +171,12 @@ impl Drop for Stop<'_> {
 
 // In process.
 
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    Answer(u16),
-    Error,
-    PanicInCall,
-    PanicInFuture,
-    DroppedUnpolled,
-    DroppedPolled,
-    BodyDropped,
-    BodyUntouched,
-    BodyError,
-    BodyPanic,
-    BodyEnd,
-}
-
-impl Fate {
-    fn draw(rng: &mut impl Rng) -> Self {
-        match rng.random_range(0..20) {
-            0 => Self::Error,
-            1 => Self::PanicInCall,
-            2 => Self::PanicInFuture,
-            3 => Self::DroppedUnpolled,
-            4 => Self::DroppedPolled,
-            5 => Self::BodyDropped,
-            6 => Self::BodyUntouched,
-            7 => Self::BodyError,
-            8 => Self::BodyPanic,
-            9..14 => Self::BodyEnd,
-            other => Self::Answer([200, 204, 404, 429, 500, 503][other - 14]),
-        }
-    }
-
-    fn outcome(self, with_body: bool) -> Outcome {
-        match self {
-            Self::Error => Outcome::Failed,
-            Self::PanicInCall | Self::PanicInFuture => Outcome::Panicked,
-            Self::DroppedUnpolled | Self::DroppedPolled => Outcome::Cancelled,
-            Self::BodyDropped | Self::BodyUntouched if with_body => Outcome::Aborted,
-            Self::BodyError if with_body => Outcome::Failed,
-            Self::BodyPanic if with_body => Outcome::Panicked,
-            Self::Answer(400..500) => Outcome::ClientError,
-            Self::Answer(500..) => Outcome::ServerError,
-            _ => Outcome::Completed,
-        }
-    }
-}
-
-type Answered = Result<Response<ScriptedBody>, BoxError>;
-
-fn service() -> impl Service<
-    Request<Fate>,
-    Response = Response<ScriptedBody>,
-    Error = BoxError,
-    Future = Pin<Box<dyn Future<Output = Answered> + Send>>,
-> + Clone {
-    service_fn(|request: Request<Fate>| -> Pin<Box<dyn Future<Output = Answered> + Send>> {
-        let fate = *request.body();
-        if matches!(fate, Fate::PanicInCall) {
-            panic_on_purpose();
-        }
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            let body = match fate {
-                Fate::Error => return Err("on purpose".into()),
-                Fate::PanicInFuture => panic_on_purpose(),
-                Fate::Answer(status) => {
-                    let response = Response::builder().status(status);
-                    return Ok(response.body(ScriptedBody::new([]).with_end_flag())?);
-                }
-                Fate::BodyError => ScriptedBody::new([Step::Data(9), Step::Error]),
-                Fate::BodyPanic => ScriptedBody::new([Step::Data(9), Step::Panic]),
-                _ => ScriptedBody::new([Step::Data(9), Step::Data(9)]),
-            };
-            Ok(Response::new(body))
-        })
-    })
-}
-
 type Unfinished = Box<dyn FnOnce() + Send>;
 
 /// Sends a request. What is left of it after the first poll can be done by any thread.
 fn send<S, B>(service: &mut S, route: &str, fate: Fate) -> Option<Unfinished>
 where
-    S: Service<Request<Fate>, Response = Response<B>, Error = BoxError>,
+    S: Service<Request<Fate>, Response = Response<B>, Error = ScriptedError>,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
 {
@@ -258,7 +196,7 @@ where
 
 fn finish<F, B>(mut future: Pin<Box<F>>, fate: Fate)
 where
-    F: Future<Output = Result<Response<B>, BoxError>>,
+    F: Future<Output = Result<Response<B>, ScriptedError>>,
     B: Body,
 {
     if matches!(fate, Fate::DroppedPolled) {
@@ -305,15 +243,15 @@ fn client(
     to_neighbour: &mpsc::Sender<Unfinished>,
     from_neighbour: &mpsc::Receiver<Unfinished>,
 ) -> [Book; 2] {
-    let mut rng = StdRng::seed_from_u64(seed);
+    let mut traffic = Traffic::new(seed);
     let mut books = <[Book; 2]>::default();
-    let mut head_only = [a, b].map(|experiment| experiment.layer(service()));
-    let mut with_body = [a, b].map(|experiment| experiment.layer_with_body().layer(service()));
-    let mut nested = a.layer_with_body().layer(b.layer(service()));
+    let mut head_only = [a, b].map(|experiment| experiment.layer(FatedService));
+    let mut with_body = [a, b].map(|experiment| experiment.layer_with_body().layer(FatedService));
+    let mut nested = a.layer_with_body().layer(b.layer(FatedService));
     for n in 0..REQUESTS_PER_THREAD {
-        let (route, fate) = (ROUTES[rng.random_range(0..ROUTES.len())], Fate::draw(&mut rng));
+        let (route, fate) = (ROUTES[traffic.below(ROUTES.len())], traffic.fate());
         let turn = (n % 2) as usize;
-        let unfinished = match rng.random_range(0..5) {
+        let unfinished = match traffic.below(5) {
             0 | 1 => {
                 books[turn].enter(route, fate.outcome(false));
                 send(&mut head_only[turn], route, fate)
@@ -329,7 +267,7 @@ fn client(
             }
         };
         match unfinished {
-            Some(unfinished) if rng.random_ratio(1, 4) => to_neighbour.send(unfinished).unwrap(),
+            Some(unfinished) if traffic.below(4) == 0 => to_neighbour.send(unfinished).unwrap(),
             Some(unfinished) => unfinished(),
             None => {}
         }
@@ -350,6 +288,9 @@ fn a_hundred_thousand_requests_with_random_ends_on_threads_that_come_and_go() {
         let stop_audit = Stop(&stop);
         let auditor = scope.spawn(|| audit(&experiments, Duration::ZERO, &stop));
         let reloader = scope.spawn(|| reload(&named(&experiments), 1, &stop));
+        (0..cores()).for_each(|_| {
+            scope.spawn(|| burn(&stop));
+        });
         for wave in 0..WAVES {
             let (senders, receivers): (Vec<_>, Vec<_>) =
                 (0..THREADS).map(|_| mpsc::channel::<Unfinished>()).unzip();
@@ -450,6 +391,9 @@ fn thousands_of_requests_over_sockets_with_clients_that_leave() {
         let stop_audit = Stop(&stop);
         let auditor = scope.spawn(|| audit(&experiments, Duration::from_millis(20), &stop));
         let reloader = scope.spawn(|| reload(&named(&experiments), 2, &stop));
+        (0..cores()).for_each(|_| {
+            scope.spawn(|| burn(&stop));
+        });
         let books = runtime.block_on(async {
             let register = Register::default();
             let any = |request: Request<Incoming>| request.map(axum::body::Body::new);

@@ -5,16 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
 use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, Snapshot};
-use latency_experiment_record::{Milestone, Outcome};
+use latency_experiment_record::{Milestone, Outcome, SeriesKey};
 use latency_experiment_tests::{
     Answer, AnyService, Catch, Ending, LARGE, Site, Stack, Subject, has_head, in_flight, outcomes,
     play, route,
 };
-use tower::{Layer, ServiceExt};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 /// The status that the client must see, and whether all of the body must arrive: the witness that
 /// the cell is what it says it is.
@@ -31,9 +35,10 @@ fn answer(stack: Stack, ending: Ending) -> (Option<u16>, bool) {
         Ending::Head if stack == Stack::Hyper2 => (Some(200), false),
         Ending::Panic(Site::Body, _) => (Some(200), false),
         Ending::Panic(_, Catch::None)
-        | Ending::PanicBesideInnocent(Catch::None)
+        | Ending::PanicBesideInnocent(_, Catch::None)
+        | Ending::PanicBesideInnocent(Site::Body, Catch::Inside)
         | Ending::DropBeforeHead => (None, false),
-        Ending::Panic(..) | Ending::PanicBesideInnocent(_) => (Some(500), true),
+        Ending::Panic(..) | Ending::PanicBesideInnocent(..) => (Some(500), true),
         Ending::DropInBody
         | Ending::EventStream
         | Ending::BodyTimeoutInside
@@ -97,17 +102,109 @@ fn experiment(stack: Stack) -> LatencyExperiment {
     })
 }
 
-fn subject(experiment: LatencyExperiment, with_body: bool) -> Subject {
+/// What is measured, and by which layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measured {
+    Head,
+    WholeBody,
+    /// One layer assigns, and another one inside of it measures heads.
+    HeadByTwoLayers,
+}
+
+fn subject(experiment: LatencyExperiment, measured: Measured, gauge: &Arc<Gauge>) -> Subject {
+    let gauge = Arc::clone(gauge);
     Arc::new(move |inner: AnyService| {
-        if with_body {
-            let layer = experiment.layer_with_body();
-            let measured =
-                layer.layer(inner).map_response(|response| response.map(axum::body::Body::new));
-            AnyService::new(measured)
-        } else {
-            AnyService::new(experiment.layer(inner))
+        let inner = gauge.watch(inner, experiment);
+        match measured {
+            Measured::Head => AnyService::new(experiment.layer(inner)),
+            Measured::WholeBody => {
+                let measured = experiment.layer_with_body().layer(inner);
+                AnyService::new(measured.map_response(|response| response.map(Body::new)))
+            }
+            Measured::HeadByTwoLayers => {
+                let experiments = experiment.experiments();
+                let timed = experiments.latency_layer().layer(inner);
+                AnyService::new(experiments.assign_layer().layer(timed))
+            }
         }
     })
+}
+
+/// What was said to be in flight while the service worked on requests.
+#[derive(Default)]
+struct Gauge {
+    /// In `call`, and once the response was there.
+    head: Mutex<Vec<u64>>,
+    /// Before the first frame of each body.
+    body: Mutex<Vec<u64>>,
+}
+
+impl Gauge {
+    /// Reads the gauge inside of the layer under test, where each request consults the flag, too.
+    fn watch(self: &Arc<Self>, mut inner: AnyService, experiment: LatencyExperiment) -> AnyService {
+        let gauge = Arc::clone(self);
+        let now = move || in_flight(&experiment.snapshot());
+        let flag = experiment.flag("flag").unwrap();
+        AnyService::new(service_fn(move |request| {
+            let gauge = Arc::clone(&gauge);
+            gauge.head.lock().unwrap().push(now());
+            flag.is_on();
+            let response = inner.call(request);
+            async move {
+                let response = response.await?;
+                gauge.head.lock().unwrap().push(now());
+                let first = Box::new(move || gauge.body.lock().unwrap().push(now()));
+                Ok::<_, BoxError>(
+                    response.map(|inner| Body::new(Watched { inner, first: Some(first) })),
+                )
+            }
+        }))
+    }
+
+    /// With the body a request stays in flight until that has ended, else until the head is there.
+    fn check(&self, ending: Ending, with_body: bool) -> bool {
+        let (head, body) = (self.head.lock().unwrap(), self.body.lock().unwrap());
+        let ends_at_head = [Ending::Head, Ending::NoContent, Ending::NotModified];
+        let whole_body = with_body
+            && !ends_at_head.contains(&ending)
+            && !matches!(ending, Ending::EventStream | Ending::Upgrade);
+        // Two that wait for nothing but bodies have their heads one after the other.
+        let in_turn = !with_body && matches!(ending, Ending::PanicBesideInnocent(Site::Body, _));
+        let together = if in_turn { 1 } else { ending.requests() };
+        let bodies = if whole_body { 1..=together } else { 0..=0 };
+        head.iter().max() == Some(&together)
+            && head.iter().all(|n| (1..=together).contains(n))
+            && body.iter().all(|n| bodies.contains(n))
+    }
+}
+
+/// A body that calls a function before its first frame.
+struct Watched {
+    inner: Body,
+    first: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+        if let Some(first) = self.first.take() {
+            first();
+        }
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
+    }
 }
 
 fn filed(snapshot: &Snapshot, milestone: &Milestone) -> BTreeMap<(Outcome, String, String), u64> {
@@ -122,21 +219,22 @@ fn filed(snapshot: &Snapshot, milestone: &Milestone) -> BTreeMap<(Outcome, Strin
 }
 
 /// Plays a cell and says what is wrong with it.
-fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
+fn check(stack: Stack, ending: Ending, measured: Measured) -> Vec<String> {
+    let with_body = measured == Measured::WholeBody;
     let experiment = experiment(stack);
     let sent = ending.requests();
     let quiet = || {
         let snapshot = experiment.snapshot();
         snapshot.counters.started.values().sum::<u64>() == sent && in_flight(&snapshot) == 0
     };
-    let (seen, settled) =
-        play(stack, ending, &subject(experiment, with_body), quiet, Duration::from_secs(10));
+    let gauge = Arc::<Gauge>::default();
+    let subject = subject(experiment, measured, &gauge);
+    let (seen, settled) = play(stack, ending, &subject, quiet, Duration::from_secs(10));
 
     let mut wrong = Vec::new();
     let mut demand = |holds: bool, what: String| {
         if !holds {
-            let measured = if with_body { "with body" } else { "head only" };
-            wrong.push(format!("{stack}, {ending}, {measured}: {what}"));
+            wrong.push(format!("{stack}, {ending}, {measured:?}: {what}"));
         }
     };
     let expected_answer = answer(stack, ending);
@@ -144,6 +242,10 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
     demand(
         (status, seen.complete) == expected_answer && is_genuine(stack, ending, &seen),
         format!("the client expected {expected_answer:?} and saw {seen:?}"),
+    );
+    demand(
+        gauge.check(ending, with_body),
+        format!("in flight meanwhile: {:?}, {:?}", gauge.head, gauge.body),
     );
     demand(settled, "requests are in flight while nothing happens".to_owned());
 
@@ -162,12 +264,24 @@ fn check(stack: Stack, ending: Ending, with_body: bool) -> Vec<String> {
     expected.retain(|(outcome, ..), _| with_body && has_head(ending, *outcome));
     demand(durations == expected, format!("durations: expected {expected:?}, not {durations:?}"));
 
+    demand(
+        snapshot.series.keys().all(|key| key.exposed),
+        "a request that consulted the flag is not exposed".to_owned(),
+    );
     for (arm, started) in &snapshot.counters.started {
         let ended = latency_experiment_tests::count(&snapshot, |key| key.arm == *arm);
         let assigned = snapshot.assigned.get(arm).copied();
         demand(
             ended == *started && assigned == Some(*started),
             format!("{arm}: {started} started, {ended} ended, {assigned:?} assigned"),
+        );
+    }
+    for ((route, arm), counts) in &snapshot.counters.routes {
+        let here = |key: &SeriesKey| key.route == *route && key.arm == *arm;
+        let ended = latency_experiment_tests::count(&snapshot, here);
+        demand(
+            (counts.started, counts.in_flight) == (ended, 0),
+            format!("{arm}, {route}: {counts:?}, {ended} ended"),
         );
     }
     demand(
@@ -186,14 +300,25 @@ fn every_end_of_a_request_on_every_server() {
             if ending.cannot_exist(stack).is_some() {
                 continue;
             }
-            for with_body in [false, true] {
-                wrong.extend(check(stack, ending, with_body));
+            for measured in [Measured::Head, Measured::WholeBody, Measured::HeadByTwoLayers] {
+                wrong.extend(check(stack, ending, measured));
                 cells += 1;
             }
         }
     }
     println!("{}\n{cells} cells played", table());
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The page is written by a program, from the same ends.
+#[test]
+fn the_page_that_compares_other_middleware_has_a_row_for_every_end() {
+    let page = include_str!("../../docs/comparison.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let rows: Vec<_> = rows.collect();
+    for ending in Ending::ALL {
+        assert!(rows.contains(&ending.to_string().as_str()), "no row for {ending}: run `peers`");
+    }
 }
 
 /// The matrix as Markdown: what every cell was checked against, or why it cannot exist.

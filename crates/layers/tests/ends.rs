@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use latency_experiment_flags::{Flag, FlagSet};
-use latency_experiment_layers::{Config, Experiments, RouteSource};
+use latency_experiment_layers::{Config, Experiments, RouteSource, current};
 use latency_experiment_record::{Milestone, Outcome, Snapshot};
 use latency_experiment_testkit::{ManualClock, ScriptedBody, Step};
 use tower::{Layer, Service, service_fn};
@@ -236,6 +236,13 @@ fn cases() -> Vec<Case> {
             (Completed, SMALL, 10),
         ),
         case(
+            "empty from the start, of no declared size, never polled",
+            || respond(200, ScriptedBody::new([]).with_end_flag()),
+            0,
+            (Completed, UNKNOWN),
+            (Completed, SMALL, 10),
+        ),
+        case(
             "client error",
             || respond(404, ScriptedBody::new([Step::Data(9)])),
             2,
@@ -434,6 +441,7 @@ fn panics_end_the_request_wherever_they_pass_through() {
     ));
     assert!(catch_unwind(AssertUnwindSafe(|| drop(service.call(get())))).is_err());
     assert_eq!(in_call.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 0, None));
+    assert!(current().request_id().is_none(), "the thread serves no request any more");
 
     let in_future = Bench::new();
     let mut service = in_future.experiments.layer().layer(service_fn(|_: Request<()>| async {
@@ -444,6 +452,7 @@ fn panics_end_the_request_wherever_they_pass_through() {
     in_future.advance(5);
     assert!(catch_unwind(AssertUnwindSafe(|| poll(future.as_mut()).is_ready())).is_err());
     in_future.advance(5);
+    assert!(current().request_id().is_none());
     drop(future);
     assert_eq!(in_future.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 5, None));
 
@@ -458,6 +467,7 @@ fn panics_end_the_request_wherever_they_pass_through() {
         while let Poll::Ready(Some(_)) = poll_frame(body.as_mut()) {}
     }));
     assert!(frames.is_err());
+    assert!(current().request_id().is_none());
     drop(body);
     assert_eq!(in_body.only(), (Outcome::Panicked, UNKNOWN.to_owned(), 0, Some(5)));
 }

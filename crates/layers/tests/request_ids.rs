@@ -66,6 +66,37 @@ fn request_and_response_are_told_when_asked() {
     );
 }
 
+/// The ID that a response tells.
+fn told<S, B>(mut service: S) -> HeaderValue
+where
+    S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
+{
+    let mut context = Context::from_waker(Waker::noop());
+    let Poll::Ready(Ok(response)) = pin!(service.call(Request::new(()))).poll(&mut context) else {
+        unreachable!()
+    };
+    response.headers()[HEADER].clone()
+}
+
+#[test]
+fn the_response_tells_the_id_whichever_layer_builds_it() {
+    let experiments = experiments(RequestIds::generated().with_response_header(HEADER));
+    let (sender, seen) = std::sync::mpsc::channel();
+    let handler = service_fn(move |_: Request<()>| {
+        sender.send(current().request_id().unwrap().to_string()).unwrap();
+        ready(Ok::<_, Infallible>(Response::new(ScriptedBody::default())))
+    });
+    let told = [
+        told(experiments.layer().layer(handler.clone())),
+        told(experiments.layer().with_body().layer(handler.clone())),
+        told(experiments.assign_layer().layer(experiments.latency_layer().layer(handler))),
+    ];
+    assert_eq!(
+        told.map(|id| id.to_str().unwrap().to_owned()).to_vec(),
+        seen.try_iter().collect::<Vec<_>>()
+    );
+}
+
 #[test]
 fn a_trusted_header_is_the_id_where_it_is_one() {
     let experiments = experiments(

@@ -109,6 +109,29 @@ fn sections_are_recorded_per_arm_and_route_with_their_own_time_and_exposure() {
 }
 
 #[test]
+fn a_flag_that_is_consulted_within_a_section_counts_for_it() {
+    let clock = ManualClock::new();
+    let experiments = experiments(&clock, |config| config);
+    let flag = experiments.flag("flag").unwrap();
+    let mut service =
+        experiments.layer().layer(service_fn(move |request: Request<()>| async move {
+            if request.uri().path() == "/guard" {
+                let guard = section("work").enter();
+                flag.is_on();
+                guard.done();
+            } else {
+                section("work").time(async { flag.is_on() }).await;
+            }
+            ok()
+        }));
+    for path in ["/guard", "/future"] {
+        assert!(poll(pin!(service.call(get(path)))).is_ready());
+    }
+    let snapshot = snapshot(experiments);
+    assert_eq!(snapshot.series.keys().filter(|key| key.exposed).count(), 4, "{snapshot:?}");
+}
+
+#[test]
 fn a_section_that_is_dropped_before_its_end_is_cancelled() {
     let clock = ManualClock::new();
     let experiments = experiments(&clock, |config| config);
@@ -167,6 +190,46 @@ fn busy_time_is_what_polls_take() {
     assert!(poll(future.as_mut()).is_ready());
     let snapshot = snapshot(experiments);
     assert_eq!((only(&snapshot, "busy").1, only(&snapshot, "latency").1), (6, 107));
+}
+
+#[test]
+fn busy_time_goes_on_in_the_body() {
+    struct Working(ManualClock, u64);
+
+    impl http_body::Body for Working {
+        type Data = bytes::Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<bytes::Bytes>, Infallible>>> {
+            self.0.advance(Duration::from_millis(self.1));
+            self.1 /= 2;
+            let data = || Ok(http_body::Frame::data(bytes::Bytes::from_static(b"x")));
+            Poll::Ready((self.1 > 0).then(data))
+        }
+    }
+
+    let clock = ManualClock::new();
+    let experiments = experiments(&clock, |config| config.with_busy_time(true));
+    let in_handler = clock.clone();
+    let service = service_fn(move |_: Request<()>| {
+        in_handler.advance(Duration::from_millis(16));
+        ready(Ok::<_, Infallible>(Response::new(Working(in_handler.clone(), 4))))
+    });
+    let mut service = experiments.layer().with_body().layer(service);
+    let Poll::Ready(Ok(response)) = poll(pin!(service.call(get("/a")))) else { unreachable!() };
+    let mut body = pin!(response.into_body());
+    let mut frame = || {
+        clock.advance(Duration::from_millis(100));
+        let mut context = Context::from_waker(Waker::noop());
+        http_body::Body::poll_frame(body.as_mut(), &mut context)
+    };
+    while let Poll::Ready(Some(_)) = frame() {}
+    let snapshot = snapshot(experiments);
+    let ms = |milestone| only(&snapshot, milestone).1;
+    assert_eq!((ms("busy"), ms("latency"), ms("duration")), (16 + 4 + 2 + 1, 16, 323));
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn run(peer: &Peer, stack: Stack) -> Vec<document::Cell> {
             let instrument = (peer.instrument)(stack);
             let settled = || verdict::of(stack, ending, &(instrument.read)()) == Verdict::Right;
             // What is not right by then never will be.
-            play(stack, ending, &instrument.subject, settled, Duration::from_millis(100));
+            play(stack, ending, &instrument.subject, settled, Duration::from_millis(250));
             let reading = (instrument.read)();
             let verdict = verdict::of(stack, ending, &reading);
             let made_up_labels = verdict::made_up_labels(&reading);

@@ -13,7 +13,7 @@ use opentelemetry_instrumentation_tower::http::server;
 use tower::Layer;
 use tower_otel_http_metrics::HTTPMetricsLayerBuilder;
 
-use crate::peer::{Instrument, Peer, Reading, Record};
+use crate::peer::{Instrument, Peer, Reading, Record, Told};
 
 /// Exports come only when they are asked for.
 const EXPORT_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -34,7 +34,7 @@ pub(crate) fn tower_otel_http_metrics() -> Peer {
     Peer {
         name: "tower-otel-http-metrics",
         package: "tower-otel-http-metrics",
-        stacks: &Stack::ALL,
+        stacks: &[Stack::AxumInside, Stack::AxumOutside, Stack::Hyper1, Stack::Hyper2],
         instrument: |_| {
             let read = v0_30::provide();
             let meter = opentelemetry_0_30::global::meter("peers");
@@ -108,7 +108,7 @@ fn reading(points: Vec<Point>) -> Reading {
                 let status = find("http.response.status_code");
                 records.push(Record {
                     count: point.value.unsigned_abs(),
-                    success: Record::is_success(status, find("error.type")),
+                    told: Told::by(status, find("error.type")),
                     labels: point.attributes,
                 });
             }

@@ -8,7 +8,7 @@ use latency_experiment_record::{Milestone, Outcome};
 use latency_experiment_tests::{AnyService, Stack, in_flight};
 use tower::{Layer, ServiceExt};
 
-use crate::peer::{Instrument, Peer, Reading, Record};
+use crate::peer::{Instrument, Peer, Reading, Record, Told};
 
 pub(crate) fn head_only() -> Peer {
     Peer {
@@ -56,7 +56,7 @@ fn read(experiment: LatencyExperiment) -> Reading {
     let latencies = snapshot.series.iter().filter(|(key, _)| key.milestone == Milestone::Latency);
     let records = latencies.map(|(key, histogram)| Record {
         count: histogram.count(),
-        success: key.outcome == Outcome::Completed,
+        told: if key.outcome == Outcome::Completed { Told::Success } else { Told::Failure },
         labels: vec![
             ("route".to_owned(), key.route.clone()),
             ("size".to_owned(), key.size.clone()),

@@ -7,7 +7,7 @@ pub(crate) struct Peer {
     pub(crate) name: &'static str,
     /// The package that it is from.
     pub(crate) package: &'static str,
-    /// The servers that its documentation names.
+    /// The servers that its documentation names; all, when it is for any Tower service.
     pub(crate) stacks: &'static [Stack],
     /// Sets it up anew.
     pub(crate) instrument: fn(Stack) -> Instrument,
@@ -32,16 +32,28 @@ pub(crate) enum Reading {
 /// Requests with the same labels.
 pub(crate) struct Record {
     pub(crate) count: u64,
-    /// The labels say that the request was answered, and not with an error.
-    pub(crate) success: bool,
+    pub(crate) told: Told,
     /// Names and values.
     pub(crate) labels: Vec<(String, String)>,
 }
 
-impl Record {
-    /// Whether the labels tell of success: a status below 400, and no error.
-    pub(crate) fn is_success(status: Option<&str>, error: Option<&str>) -> bool {
+/// What the labels of a request tell of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// It was answered, and not with an error.
+    Success,
+    Failure,
+    /// There is no status and no error: that is how it can be told from the others.
+    Nothing,
+}
+
+impl Told {
+    pub(crate) fn by(status: Option<&str>, error: Option<&str>) -> Self {
         let status = status.and_then(|status| status.parse::<u16>().ok());
-        error.is_none() && status.is_none_or(|status| status < 400)
+        match (status, error) {
+            (Some(..400), None) => Self::Success,
+            (None, None) => Self::Nothing,
+            _ => Self::Failure,
+        }
     }
 }

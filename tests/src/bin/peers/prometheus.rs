@@ -9,7 +9,7 @@ use latency_experiment_tests::{AnyService, Stack};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tower::{Layer, ServiceExt};
 
-use crate::peer::{Instrument, Peer, Reading, Record};
+use crate::peer::{Instrument, Peer, Reading, Record, Told};
 
 pub(crate) fn axum_prometheus() -> Peer {
     Peer {
@@ -63,7 +63,7 @@ fn since(before: &Scrape, now: &Scrape) -> Reading {
             let status = status.map(|(_, status)| status.as_str());
             records.push(Record {
                 count: new.unsigned_abs(),
-                success: Record::is_success(status, None),
+                told: Told::by(status, None),
                 labels,
             });
         }

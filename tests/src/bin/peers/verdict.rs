@@ -5,7 +5,7 @@ use std::fmt;
 use latency_experiment_record::Outcome;
 use latency_experiment_tests::{Ending, Stack, outcomes};
 
-use crate::peer::Reading;
+use crate::peer::{Reading, Told};
 
 /// What is to be said of a cell. The worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +14,14 @@ pub(crate) enum Verdict {
     Right,
     /// Counted once, and told by its head: that the body failed is not seen.
     HeadOnly,
+    /// Counted once, and told by its HTTP status: that of gRPC is not looked at.
+    HttpStatus,
+    /// Counted once, and a failure only by the lack of a status.
+    NoStatus,
     /// A panic is told as a drop.
     PanicAsDrop,
+    /// It tells of a body that the server had no use for, of a response that was complete.
+    UnusedBody,
     /// It alarms at a request that ended as it should.
     FalseAlarm,
     /// It does not see what it is for.
@@ -37,7 +43,15 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// Whether it is a mistake, not a choice.
     pub(crate) fn is_wrong(self) -> bool {
-        !matches!(self, Self::Right | Self::HeadOnly | Self::PanicAsDrop)
+        !matches!(
+            self,
+            Self::Right
+                | Self::HeadOnly
+                | Self::HttpStatus
+                | Self::NoStatus
+                | Self::PanicAsDrop
+                | Self::UnusedBody
+        )
     }
 }
 
@@ -46,7 +60,10 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Self::Right => "ok",
             Self::HeadOnly => "head only",
+            Self::HttpStatus => "HTTP status",
+            Self::NoStatus => "no status",
             Self::PanicAsDrop => "panic as drop",
+            Self::UnusedBody => "unused body",
             Self::FalseAlarm => "**false alarm**",
             Self::Missed => "**missed**",
             Self::ClientLabel => "**client's label**",
@@ -80,6 +97,8 @@ pub(crate) fn of(stack: Stack, ending: Ending, reading: &Reading) -> Verdict {
             let panicked = count(&whole_body, Outcome::Panicked);
             if before_head + body > cancelled + at_most && panicked > 0 {
                 Verdict::PanicAsDrop
+            } else if *before_head <= cancelled && *body > at_most && has_unused_body(ending) {
+                Verdict::UnusedBody
             } else if *before_head > cancelled || *body > at_most {
                 Verdict::FalseAlarm
             } else if *before_head < cancelled || *body < aborted {
@@ -100,14 +119,22 @@ pub(crate) fn of(stack: Stack, ending: Ending, reading: &Reading) -> Verdict {
             if counted > ending.requests() {
                 return Verdict::Double;
             }
-            let successes: u64 =
-                records.iter().filter(|record| record.success).map(|record| record.count).sum();
+            let told = |what| -> u64 {
+                let such = records.iter().filter(|record| record.told == what);
+                such.map(|record| record.count).sum()
+            };
+            let successes = told(Told::Success);
             let by_head = count(&head_only, Outcome::Completed);
             let by_body = count(&whole_body, Outcome::Completed);
-            if successes != by_head && successes != by_body {
-                Verdict::WrongOutcome
-            } else if ending == Ending::Unmatched && !made_up_labels(reading).is_empty() {
+            let is_right = successes == by_head || successes == by_body;
+            if ending == Ending::Unmatched && !made_up_labels(reading).is_empty() {
                 Verdict::ClientLabel
+            } else if !is_right && has_grpc_status_only(stack, ending) {
+                Verdict::HttpStatus
+            } else if !is_right {
+                Verdict::WrongOutcome
+            } else if told(Told::Nothing) > 0 {
+                Verdict::NoStatus
             } else if successes == by_body {
                 Verdict::Right
             } else {
@@ -115,6 +142,18 @@ pub(crate) fn of(stack: Stack, ending: Ending, reading: &Reading) -> Verdict {
             }
         }
     }
+}
+
+/// Whether the handler answers with a body of which the server sends nothing, or which ends with
+/// trailers and does not say so by `is_end_stream`.
+fn has_unused_body(ending: Ending) -> bool {
+    matches!(ending, Ending::Head | Ending::NoContent | Ending::NotModified | Ending::Trailers)
+}
+
+/// Whether the error is one of gRPC, with HTTP status 200.
+fn has_grpc_status_only(stack: Stack, ending: Ending) -> bool {
+    stack.is_grpc()
+        && matches!(ending, Ending::ClientError | Ending::ServerError | Ending::Unmatched)
 }
 
 /// The names of labels that have what only the client knows: its path, method or host.
