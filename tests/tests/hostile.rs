@@ -77,10 +77,10 @@ where
     let all = ALLOCATOR.live_bytes() - before;
     let snapshot = experiment.snapshot();
     assert_eq!(count(&snapshot, |_| true), REQUESTS, "none is lost");
-    // What ends in an overflow series has lost its route.
-    if snapshot.counters.overflow_series == 0 {
-        assert_eq!(in_flight(&snapshot), 0);
+    for (arm, started) in &snapshot.counters.started {
+        assert_eq!(count(&snapshot, |key| key.arm == *arm), *started, "{arm}");
     }
+    assert_eq!(in_flight(&snapshot), 0, "also of what ended in an overflow series");
     Kept { half, all, snapshot }
 }
 

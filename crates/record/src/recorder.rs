@@ -312,22 +312,36 @@ impl Recorder {
         let mut assigned = BTreeMap::new();
         for (arm, name) in named {
             let mut all_assigned = total(tables.assigned.0 + arm.index());
+            let (mut all_started, mut routes) = (0_u64, Vec::new());
             for (route, started) in &tables.started {
                 let started = total(started.0 + arm.index());
                 all_assigned = all_assigned.wrapping_add(started);
-                if started == 0 {
-                    continue;
+                // A request that is filed elsewhere is taken off here, maybe by a thread whose counts
+                // were read after it was, and those of the thread that started it before.
+                let started = started.cast_signed().max(0).cast_unsigned();
+                all_started += started;
+                if started > 0 {
+                    routes.push((route, started));
                 }
+            }
+            // What ends in an overflow series has lost its route, so an arm's are not the sum of its
+            // routes', and a route has no more in flight than its arm.
+            let of_arm = ended.iter().filter(|&&((arm, _), _)| arm == name);
+            let all_ended: u64 = of_arm.map(|&(_, ended)| ended).sum();
+            let all_in_flight = all_started.saturating_sub(all_ended);
+            if all_started > 0 {
+                counters.started.insert(name.clone(), all_started);
+                counters.in_flight.insert(name.clone(), all_in_flight);
+            }
+            for (route, started) in routes {
                 let place = (route.clone(), name.clone());
                 let found = ended.binary_search_by_key(&(&*name, &**route), |&(place, _)| place);
                 let ended = found.map_or(0, |position| ended[position].1);
-                let counts = RouteCounts { started, in_flight: started.saturating_sub(ended) };
-                *counters.started.entry(name.clone()).or_default() += counts.started;
-                *counters.in_flight.entry(name.clone()).or_default() += counts.in_flight;
-                counters.routes.insert(place, counts);
+                let in_flight = started.saturating_sub(ended).min(all_in_flight);
+                counters.routes.insert(place, RouteCounts { started, in_flight });
             }
             if !reserved::is_reserved(&name) {
-                assigned.insert(name, all_assigned);
+                assigned.insert(name, all_assigned.cast_signed().max(0).cast_unsigned());
             }
         }
         Snapshot {

@@ -376,3 +376,37 @@ fn a_request_is_assigned_once_whether_one_layer_counts_it_or_two() {
     let snapshot = recorder.snapshot(id, Timestamp::now());
     assert_eq!((snapshot.assigned["control"], snapshot.counters.started["control"]), (3, 2));
 }
+
+/// A request is started by one thread and filed under another route by the next: read in between,
+/// its first route may have given it away before it is seen to have had it.
+#[test]
+fn a_request_that_is_filed_elsewhere_meanwhile_makes_no_count_negative() {
+    let recorder = recorder(|_| {});
+    let (id, _) = recorder.register(experiment());
+    let (from, to) =
+        (recorder.started_counters(id, "_unmatched"), recorder.started_counters(id, "POST /a"));
+    let stop = AtomicBool::new(false);
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let sender = sender;
+            for n in 0..300_000_u64 {
+                recorder.writer().started(from, ArmId::arm(0));
+                sender.send(n).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            for _ in receiver {
+                recorder.writer().started_elsewhere(from, to, ArmId::arm(0));
+            }
+            stop.store(true, Ordering::Release);
+        });
+        while !stop.load(Ordering::Acquire) {
+            let snapshot = recorder.snapshot(id, Timestamp::now());
+            for (place, counts) in &snapshot.counters.routes {
+                assert!(counts.started <= 300_000, "{place:?}: {counts:?}");
+            }
+            assert!(snapshot.assigned.values().all(|&assigned| assigned <= 300_000));
+        }
+    });
+}
