@@ -280,3 +280,19 @@ fn more_series_than_the_table_takes() {
     kept.assert_bounded("series", MAX_ROUTES + 1, MAX_SERIES + SERIES_PER_ROUTE);
     assert!(kept.snapshot.counters.overflow_series > 0, "the bound was reached");
 }
+
+/// A client that decides what routes are called decides how long their names are, too.
+#[test]
+fn names_of_routes_that_a_client_makes_as_long_as_it_can() {
+    let clock = ManualClock::new();
+    let experiment = experiment(RouteSource::function(|head| Some(head.uri.path())), &clock);
+    let service = experiment.layer(service_fn(|_: Request<Body>| {
+        ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+    }));
+    let kept = attack(experiment, service, |n| {
+        // Some fit just so, and all others are too long.
+        let path = format!("/{n:09}{}", "x".repeat(if n.is_multiple_of(50) { 246 } else { 2_000 }));
+        scan(n).uri(path).body(Body::empty()).unwrap()
+    });
+    kept.assert_bounded("long names", MAX_ROUTES + 1, MAX_SERIES + SERIES_PER_ROUTE);
+}

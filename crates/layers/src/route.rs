@@ -34,8 +34,8 @@ impl RouteSource {
 
     /// A function that names the route of a request, or returns `None` for `_unmatched`.
     ///
-    /// Return templates: the number of distinct names is bounded, and those beyond the bound are
-    /// filed under `_overflow`.
+    /// Return templates: the number of distinct names is bounded, and so is their length, by 256 bytes.
+    /// Those beyond the bounds are filed under `_overflow`.
     pub fn function<F>(name: F) -> Self
     where
         F: for<'a> Fn(RequestHead<'a>) -> Option<&'a str> + Send + Sync + 'static,

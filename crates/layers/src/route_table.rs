@@ -82,6 +82,10 @@ struct Routes {
     by_name: HashMap<(MethodLabel, String), Known>,
 }
 
+/// Longest name of a route of its own, in bytes: where a client decides what routes are called, it
+/// decides how long their names are, too. Longer ones are `_overflow`.
+pub(crate) const MAX_NAME_BYTES: usize = 256;
+
 struct Known {
     route: &'static Route,
     #[cfg(feature = "axum")]
@@ -144,12 +148,15 @@ impl RouteTable {
     #[cold]
     #[inline(never)]
     fn insert(&self, method: MethodLabel, name: &str) -> &'static Route {
+        let overflow = || Route::new(reserved::OVERFLOW.to_owned(), &self.template);
+        if name.len() > MAX_NAME_BYTES {
+            return self.overflow.get_or_init(overflow);
+        }
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = routes.by_name.get(&(method, name.to_owned())) {
             return known.route;
         }
         if routes.by_name.len() >= self.max_routes {
-            let overflow = || Route::new(reserved::OVERFLOW.to_owned(), &self.template);
             return self.overflow.get_or_init(overflow);
         }
         let route = Route::new(format!("{} {name}", method.as_str()), &self.template);
