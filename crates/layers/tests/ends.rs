@@ -320,6 +320,17 @@ fn cases() -> Vec<Case> {
             (Completed, UNKNOWN),
             (Completed, UNKNOWN, 10),
         ),
+        case(
+            "an event stream by another spelling",
+            || {
+                let mut response = respond(200, ScriptedBody::new([Step::Data(9), Step::Data(9)]));
+                response.headers_mut().insert("content-type", "Text/Event-Stream".parse().unwrap());
+                response
+            },
+            1,
+            (Completed, UNKNOWN),
+            (Completed, UNKNOWN, 10),
+        ),
         grpc(case(
             "gRPC OK in trailers",
             || respond(200, ScriptedBody::new([Step::Data(9), trailers("0")])),

@@ -65,7 +65,10 @@ impl BodyInFlight {
         let status = response.status();
         let event_stream = || {
             let content_type = response.headers().get(header::CONTENT_TYPE);
-            content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+            let media_type =
+                content_type.and_then(|value| value.as_bytes().split(|&b| b == b';').next());
+            media_type
+                .is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
         };
         self.scope().timed.method_is(MethodLabel::HEAD)
             || (self.scope().timed.method_is(MethodLabel::CONNECT) && status.is_success())
