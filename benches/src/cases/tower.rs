@@ -18,14 +18,17 @@ use super::ours::{self, Answer};
 type Asked = Request<Empty<Bytes>>;
 type Answered = Result<Response<Full<Bytes>>, Infallible>;
 
+#[allow(clippy::unused_async, reason = "handlers are")]
 pub(super) async fn handler(_: Asked) -> Answered {
     answered(Answer::Off)
 }
 
+#[allow(clippy::unused_async, reason = "handlers are")]
 pub(super) async fn consulting(flags: &'static [FlagHandle], _: Asked) -> Answered {
     answered(Answer::by(flags))
 }
 
+#[allow(clippy::unused_async, reason = "handlers are")]
 async fn consulting_in_section(flags: &'static [FlagHandle], _: Asked) -> Answered {
     let work = section("work").enter();
     let answer = Answer::by(flags);

@@ -103,9 +103,9 @@ impl Config {
         self
     }
 
-    /// Whether to measure *busy time*, the time that a request spends inside `poll`: the CPU time
-    /// that it costs, as long as nothing below blocks. What a service does in `call` before it returns
-    /// its future does not count. It reads the clock twice per poll; off by default.
+    /// Whether to measure *busy time*, the time that a request spends inside `call` and `poll`: the CPU
+    /// time that it costs, as long as nothing below blocks. It reads the clock twice each time; off by
+    /// default.
     #[must_use]
     pub fn with_busy_time(mut self, measure: bool) -> Self {
         self.busy_time = measure;

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::core::Core;
-use crate::end::{InFlight, OuterScope, Polled, Running, Start};
+use crate::end::{InFlight, OuterScope, Running, Start};
 use crate::head::RequestHead;
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
@@ -88,7 +88,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let running = this.in_flight.as_ref().map(InFlight::run::<Polled<OuterScope>>);
+        let running = this.in_flight.as_ref().map(InFlight::run::<OuterScope>);
         let mut polled = this.inner.poll(cx);
         Running::returned_if(running);
         if let Poll::Ready(result) = &mut polled

@@ -189,7 +189,7 @@ fn busy_time_is_what_polls_take() {
     clock.advance(Duration::from_millis(100));
     assert!(poll(future.as_mut()).is_ready());
     let snapshot = snapshot(experiments);
-    assert_eq!((only(&snapshot, "busy").1, only(&snapshot, "latency").1), (6, 107));
+    assert_eq!((only(&snapshot, "busy").1, only(&snapshot, "latency").1), (7, 107));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use http_body::Body;
 use latency_experiment_record::Outcome;
 
 use super::answer::{self, Answer};
-use super::{End, InFlight, OwnScope, Polled, Running};
+use super::{End, InFlight, OwnScope, Running};
 use crate::route::MethodLabel;
 use crate::route_table::DURATION;
 use crate::scope::Scope;
@@ -77,7 +77,7 @@ impl BodyInFlight {
             || event_stream()
     }
 
-    pub(crate) fn run(&self) -> Running<&Self, Polled<OwnScope>> {
+    pub(crate) fn run(&self) -> Running<&Self, OwnScope> {
         Running::new(self)
     }
 

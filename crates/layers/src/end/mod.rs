@@ -23,7 +23,7 @@ use latency_experiment_record::Outcome;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::body::BodyInFlight;
-pub(crate) use self::running::{End, OuterScope, OwnScope, Polled, Running, Within};
+pub(crate) use self::running::{End, OuterScope, OwnScope, Running, Within};
 pub(crate) use self::start::Start;
 use crate::core::Core;
 use crate::filing::Filed;

@@ -33,9 +33,6 @@ pub(crate) struct OwnScope;
 /// is gone when this request is dropped.
 pub(crate) struct OuterScope;
 
-/// The same while a future or a body is polled, which takes busy time.
-pub(crate) struct Polled<W>(PhantomData<W>);
-
 impl Within for OwnScope {
     #[inline]
     fn enter(scope: &'static Scope) {
@@ -58,23 +55,10 @@ impl Within for OuterScope {
     }
 }
 
-impl<W: Within> Within for Polled<W> {
-    #[inline]
-    fn enter(scope: &'static Scope) {
-        scope.start_busy();
-        W::enter(scope);
-    }
-
-    #[inline]
-    fn leave(scope: &'static Scope) {
-        W::leave(scope);
-        scope.stop_busy();
-    }
-}
-
 impl<E: End, W: Within> Running<E, W> {
     #[inline]
     pub(super) fn new(end: E) -> Self {
+        end.scope().start_busy();
         W::enter(end.scope());
         Self(end, PhantomData)
     }
@@ -96,6 +80,7 @@ impl<E: End, W: Within> Running<E, W> {
     #[inline]
     fn leave(&self) {
         W::leave(self.0.scope());
+        self.0.scope().stop_busy();
     }
 }
 

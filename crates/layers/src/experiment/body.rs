@@ -6,7 +6,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::end::{BodyInFlight, InFlight, OwnScope, Polled, Running};
+use crate::end::{BodyInFlight, InFlight, OwnScope, Running};
 
 /// How much of a response is measured: [`HeadOnly`] or [`WholeBody`]. It is a type, so that a
 /// service whose bodies are not measured keeps its response type.
@@ -61,7 +61,7 @@ impl sealed::Extent for HeadOnly {
         F: Future<Output = Result<Response<B>, E>>,
         B: Body,
     {
-        let running = in_flight.as_ref().map(InFlight::run::<Polled<OwnScope>>);
+        let running = in_flight.as_ref().map(InFlight::run::<OwnScope>);
         let mut polled = inner.poll(cx);
         Running::returned_if(running);
         if let Poll::Ready(result) = &mut polled
@@ -87,7 +87,7 @@ impl sealed::Extent for WholeBody {
         F: Future<Output = Result<Response<B>, E>>,
         B: Body,
     {
-        let running = in_flight.as_ref().map(InFlight::run::<Polled<OwnScope>>);
+        let running = in_flight.as_ref().map(InFlight::run::<OwnScope>);
         let polled = inner.poll(cx);
         Running::returned_if(running);
         let mut result = ready!(polled);
