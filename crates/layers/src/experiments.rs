@@ -62,7 +62,8 @@ impl Config {
         self
     }
 
-    /// Most routes before further ones are filed under `_overflow`; 1,000 by default.
+    /// Most routes before further ones are filed under `_overflow`; 1,000 by default. So are those with
+    /// names of more than 256 bytes.
     #[must_use]
     pub fn with_max_routes(mut self, max_routes: usize) -> Self {
         self.max_routes = max_routes;
