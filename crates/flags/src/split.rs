@@ -5,6 +5,8 @@ use crate::set::ValidFlag;
 
 /// What each subject gets by its hash alone, prepared for the request path.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// A cache line of its own: its place among the others is found by a shift.
+#[repr(align(64))]
 pub struct Split<T> {
     pub(crate) seed: u64,
     pub(crate) allocation: Allocation<T>,
