@@ -57,4 +57,13 @@ impl AnyClock {
             Self::Injected(clock) => clock.elapsed_ns(start, end),
         }
     }
+
+    /// The time since a reading, in nanoseconds.
+    #[inline]
+    pub(crate) fn ns_since(&self, start: u64) -> u64 {
+        match self {
+            Self::Machine(clock) => clock.elapsed_ns(start, clock.raw()),
+            Self::Injected(clock) => clock.elapsed_ns(start, clock.raw()),
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl Running {
         self.ended = true;
         let core = scope.core();
         let clock = &core.clock;
-        let elapsed_ns = clock.elapsed_ns(self.started, clock.raw());
+        let elapsed_ns = clock.ns_since(self.started);
         core.record_section(scope, self.section.name, cancelled, elapsed_ns);
         if core.server_timing {
             scope::with(
