@@ -76,8 +76,7 @@ impl Running {
         scope::catch_up(scope);
         self.ended = true;
         let core = scope.core();
-        let clock = &core.clock;
-        let elapsed_ns = clock.ns_since(self.started);
+        let elapsed_ns = core.clock.ns_since(self.started);
         core.record_section(scope, self.section.name, cancelled, elapsed_ns);
         if core.server_timing {
             scope::with(
