@@ -84,7 +84,7 @@ struct Routes {
 
 /// Longest name of a route of its own, in bytes: where a client decides what routes are called, it
 /// decides how long their names are, too. Longer ones are `_overflow`.
-pub(crate) const MAX_NAME_BYTES: usize = 256;
+const MAX_NAME_BYTES: usize = 256;
 
 struct Known {
     route: &'static Route,

@@ -77,6 +77,7 @@ mod attached;
 mod bucket;
 mod clock;
 mod copier;
+mod ended;
 mod error;
 mod histogram;
 mod interval_ring;

@@ -10,11 +10,12 @@ use std::sync::{OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use crate::copier::Copier;
+use crate::ended::Ended;
 use crate::shard::{PageBudget, Sample, SeriesId, Shard};
 use crate::slowest::{CompactId, SlowRequest};
-use crate::snapshot::{Counters, Experiment, RouteCounts, Snapshot};
+use crate::snapshot::{Counters, Experiment, Snapshot};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, local_to_thread};
-use crate::{Histogram, Milestone, SeriesKey, reserved};
+use crate::{SeriesKey, reserved};
 
 /// Bounds on the memory of a [`Recorder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,7 +292,7 @@ impl Recorder {
             }
             copier.finish()
         };
-        let ended = ended(&series);
+        let ended = Ended::of(&series);
 
         // After the series, and of the threads and routes that are there now: whoever saw a request
         // end also sees that it started, maybe on a thread that was not there before.
@@ -311,37 +312,18 @@ impl Recorder {
         };
         let mut assigned = BTreeMap::new();
         for (arm, name) in named {
-            let mut all_assigned = total(tables.assigned.0 + arm.index());
-            let (mut all_started, mut routes) = (0_u64, Vec::new());
-            for (route, started) in &tables.started {
-                let started = total(started.0 + arm.index());
-                all_assigned = all_assigned.wrapping_add(started);
-                // A request that is filed elsewhere is taken off here, maybe by a thread whose counts
-                // were read after it was, and those of the thread that started it before.
-                let started = started.cast_signed().max(0).cast_unsigned();
-                all_started += started;
-                if started > 0 {
-                    routes.push((route, started));
-                }
-            }
-            // What ends in an overflow series has lost its route, so an arm's are not the sum of its
-            // routes', and a route has no more in flight than its arm.
-            let of_arm = ended.iter().filter(|&&((arm, _), _)| arm == name);
-            let all_ended: u64 = of_arm.map(|&(_, ended)| ended).sum();
-            let all_in_flight = all_started.saturating_sub(all_ended);
-            if all_started > 0 {
-                counters.started.insert(name.clone(), all_started);
-                counters.in_flight.insert(name.clone(), all_in_flight);
-            }
-            for (route, started) in routes {
-                let place = (route.clone(), name.clone());
-                let found = ended.binary_search_by_key(&(&*name, &**route), |&(place, _)| place);
-                let ended = found.map_or(0, |position| ended[position].1);
-                let in_flight = started.saturating_sub(ended).min(all_in_flight);
-                counters.routes.insert(place, RouteCounts { started, in_flight });
-            }
+            let by_route: Vec<_> = tables
+                .started
+                .iter()
+                .map(|(route, started)| (&**route, total(started.0 + arm.index())))
+                .collect();
+            let all = by_route.iter().map(|(_, started)| *started);
+            let all_assigned = all.fold(total(tables.assigned.0 + arm.index()), u64::wrapping_add);
+            let by_route =
+                by_route.iter().map(|&(route, started)| (route, not_below_zero(started)));
+            ended.note_started(&name, by_route, &mut counters);
             if !reserved::is_reserved(&name) {
-                assigned.insert(name, all_assigned.cast_signed().max(0).cast_unsigned());
+                assigned.insert(name, not_below_zero(all_assigned));
             }
         }
         Snapshot {
@@ -545,19 +527,10 @@ impl Drop for Local {
     }
 }
 
-/// How many requests ended, by arm and route, in this order.
-fn ended(series: &BTreeMap<SeriesKey, Histogram>) -> Vec<((&str, &str), u64)> {
-    let mut ended = Vec::<((&str, &str), u64)>::new();
-    let latencies = series.iter().filter(|(key, _)| key.milestone == Milestone::Latency);
-    for (key, histogram) in latencies {
-        let place = (&*key.arm, &*key.route);
-        // Series are ordered by arm and route first.
-        match ended.last_mut() {
-            Some((last, count)) if *last == place => *count += histogram.count(),
-            _ => ended.push((place, histogram.count())),
-        }
-    }
-    ended
+/// A request that is filed elsewhere is taken off where it was before, maybe by a thread whose counts
+/// were read after it was, and those of the thread that started it before.
+fn not_below_zero(count: u64) -> u64 {
+    count.cast_signed().max(0).cast_unsigned()
 }
 
 /// Names this process: random, so that snapshots of two starts are told apart.

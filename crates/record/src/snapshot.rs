@@ -108,7 +108,8 @@ pub struct Counters {
     pub started: BTreeMap<String, u64>,
     /// Requests that had not ended when the snapshot was taken, per arm.
     pub in_flight: BTreeMap<String, u64>,
-    /// The same per route and arm, in this order in the key.
+    /// The same per route and arm, in this order in the key. What ended in an overflow series has lost
+    /// its route, which then has it in flight as long as its arm has any.
     pub routes: BTreeMap<(String, String), RouteCounts>,
     /// Samples that were recorded with an octave's width because the page budget was spent.
     pub coarsened: u64,
