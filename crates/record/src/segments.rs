@@ -42,8 +42,7 @@ impl<T: Default, const CHUNK: usize> Segments<T, CHUNK> {
     }
 
     /// The same, if it is one of those that are found without a detour.
-    #[inline(always)]
-    pub(crate) fn near(&self, index: usize) -> Option<&'static T> {
+    fn near(&self, index: usize) -> Option<&'static T> {
         let chunk = self.near.get(index / CHUNK)?.get()?;
         Some(&chunk.0[index % CHUNK])
     }

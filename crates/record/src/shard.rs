@@ -48,6 +48,8 @@ pub(crate) struct Shard {
     series: Segments<Cells, CHUNK_SERIES>,
     budget: &'static PageBudget,
     spare_pages: Mutex<SparePages>,
+    /// The first counters, which are found in the fewest instructions.
+    first_counters: [AtomicU64; FIRST_COUNTERS],
     counters: Segments<AtomicU64, CHUNK_COUNTERS>,
     coarsened: AtomicU64,
     spill: Mutex<HashMap<u32, Totals>>,
@@ -59,11 +61,17 @@ const FIRST_PAGES: usize = if cfg!(loom) { 1 } else { 4 };
 const MOST_PAGES: usize = if cfg!(loom) { 2 } else { 32 };
 const CHUNK_SERIES: usize = if cfg!(loom) { 2 } else { 4 };
 const FIRST_SERIES: usize = if cfg!(loom) { 1 } else { 256 };
+const FIRST_COUNTERS: usize = if cfg!(loom) { 4 } else { 128 };
 const CHUNK_COUNTERS: usize = if cfg!(loom) { 4 } else { 64 };
 /// Cells of a page per cache line.
 const LINE_CELLS: usize = 16;
-/// Largest count of a cell before it is spilled; tiny in models.
+/// Largest count of a cell; tiny in models.
 const MAX_CELL: u32 = if cfg!(loom) { 2 } else { u32::MAX };
+/// Largest sum to which as many values can be added as there is [room](Cells::room) for: below 2³⁶ ns
+/// a value adds less than 2⁴¹ to each of them.
+const MAX_SUM: u64 = u64::MAX - ((MAX_ROOM as u64) << 41);
+/// How many values are added to a series before what it holds is looked at again.
+const MAX_ROOM: u32 = if cfg!(loom) { 1 } else { 1 << 22 };
 /// The low 32 bits.
 const LOW: u64 = u32::MAX as u64;
 
@@ -75,11 +83,13 @@ struct Cells {
     pages: [AtomicRef<Page>; PAGES],
     sum: AtomicU64,
     // Σ value² in two sums, of the low 32 bits and of the rest: each can be read on its own, where
-    // a carry between two words would be seen half done. Neither reaches 2⁶³ within 2²² samples.
+    // a carry between two words would be seen half done.
     sum_sq_low: AtomicU64,
     sum_sq_high: AtomicU64,
     /// What a value must exceed to be among the slowest.
     slow_ns: AtomicU64,
+    /// How many more values can be added before any of this could overflow.
+    room: AtomicU32,
     /// Counts per octave, once the page budget is spent.
     coarse: OnceLock<Box<[AtomicU64; PAGES]>>,
 }
@@ -161,6 +171,7 @@ impl Shard {
             series: Segments::new(),
             budget,
             spare_pages: Mutex::default(),
+            first_counters: array::from_fn(|_| AtomicU64::new(0)),
             counters: Segments::new(),
             coarsened: AtomicU64::new(0),
             spill: Mutex::default(),
@@ -171,7 +182,7 @@ impl Shard {
     /// Adds to a counter, wrapping around. Only the owner of the shard may call it.
     #[inline]
     pub(crate) fn count(&self, counter: usize, amount: u64) {
-        match self.counters.near(counter) {
+        match self.first_counters.get(counter) {
             Some(counter) => add(counter, amount),
             None => self.count_far(counter, amount),
         }
@@ -196,7 +207,8 @@ impl Shard {
     }
 
     pub(crate) fn counter(&self, counter: usize) -> u64 {
-        self.counters.get(counter).map_or(0, |counter| counter.load(Acquire))
+        let counter = self.first_counters.get(counter).or_else(|| self.counters.get(counter));
+        counter.map_or(0, |counter| counter.load(Acquire))
     }
 
     pub(crate) fn coarsened(&self) -> u64 {
@@ -231,8 +243,7 @@ impl Shard {
     fn record_into(&self, cells: &Cells, series: SeriesId, sample: Sample) -> bool {
         let (octave, offset) = (sample.bucket / PAGE_BUCKETS, sample.bucket % PAGE_BUCKETS);
         if let Some(page) = cells.pages.get(octave).and_then(AtomicRef::get)
-            && page.0[offset].load(Relaxed) != MAX_CELL
-            && cells.sums_have_room()
+            && cells.take_room()
         {
             // Sums first: a snapshot reads them last, so that they may lead the buckets, never lag.
             cells.add_to_sums(sample.value_ns);
@@ -249,22 +260,35 @@ impl Shard {
         let Sample { value_ns, bucket } = sample;
         let Some(cells) = self.series.touch(series.0 as usize) else { return false };
         let slow = value_ns > cells.slow_ns.load(Relaxed);
-        let (octave, offset) = (bucket / PAGE_BUCKETS, bucket % PAGE_BUCKETS);
+        let octave = bucket / PAGE_BUCKETS;
         if octave >= PAGES {
             self.record_overflow(series, value_ns);
             return slow;
         }
-        if !cells.sums_have_room() {
-            self.spill_sums(cells, series);
+        if cells.room.load(Relaxed) == 0 {
+            self.make_room(cells, series);
         }
-        let Some(page) = cells.pages[octave].get().or_else(|| self.add_page(cells, octave)) else {
+        if cells.pages[octave].get().or_else(|| self.add_page(cells, octave)).is_none() {
             self.record_coarse(cells, octave, value_ns);
             return slow;
-        };
-        if page.0[offset].load(Relaxed) == MAX_CELL {
-            self.spill_cell(series, bucket, &page.0[offset]);
         }
         self.record(series, sample)
+    }
+
+    /// Empties what could overflow before it is looked at again.
+    fn make_room(&self, cells: &Cells, series: SeriesId) {
+        if cells.sums_are_full() {
+            self.spill_sums(cells, series);
+        }
+        let pages = cells.pages.iter().map(AtomicRef::get).enumerate();
+        for (octave, page) in pages.filter_map(|(octave, page)| Some((octave, page?))) {
+            for (offset, cell) in page.0.iter().enumerate() {
+                if cell.load(Relaxed) > MAX_CELL - MAX_ROOM {
+                    self.spill_cell(series, octave * PAGE_BUCKETS + offset, cell);
+                }
+            }
+        }
+        cells.room.store(MAX_ROOM, Relaxed);
     }
 
     /// Pages are allocated a few at a time, and live as long as the process, as their shard does.
@@ -280,6 +304,7 @@ impl Shard {
     }
 
     fn record_coarse(&self, cells: &Cells, octave: usize, value_ns: u64) {
+        cells.take_room();
         cells.add_to_sums(value_ns);
         let coarse = cells.coarse.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
         add(&coarse[octave], 1);
@@ -366,12 +391,16 @@ impl Reading<'_> {
 }
 
 impl Cells {
-    /// Whether one more value can be added to the sums.
+    /// Takes the room of one value, if there is any.
     #[inline(always)]
-    fn sums_have_room(&self) -> bool {
-        // Below 2³⁶ ns a value adds less than 2⁴¹ to each of them.
-        let [sum, low, high] = [&self.sum, &self.sum_sq_low, &self.sum_sq_high];
-        (sum.load(Relaxed) | low.load(Relaxed) | high.load(Relaxed)) >> 63 == 0
+    fn take_room(&self) -> bool {
+        let room = self.room.load(Relaxed).checked_sub(1);
+        room.inspect(|&left| self.room.store(left, Relaxed)).is_some()
+    }
+
+    fn sums_are_full(&self) -> bool {
+        let sums = [&self.sum, &self.sum_sq_low, &self.sum_sq_high];
+        sums.into_iter().any(|sum| sum.load(Relaxed) > MAX_SUM)
     }
 
     #[inline(always)]
