@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 /// Requests with 4 flags to 250 routes, which are 1,000 series, while snapshots are taken.
 fn allocations_while_scraped() -> Target {
     const REQUESTS: u64 = 200_000;
-    let (experiment, mut requests) = many::ours(250, 4);
+    let (experiment, mut requests) = many::ours::<4>(250);
     // Often enough for every series to have met its usual octaves.
     requests(10 * REQUESTS);
     let stop = AtomicBool::new(false);

@@ -24,12 +24,14 @@ pub(super) fn cases() -> Vec<Case> {
         Case::in_axum("axum/bare", router),
         Case::in_axum("axum/noop", || router().layer(NoOpLayer)),
         Case::in_axum("axum/floor2", || router().layer(Floor2Layer::new())),
-        Case::in_axum("axum/ours", || ours(ours::config(1))),
-        Case::in_axum("axum/ours-extension", || ours(ours::config(1).with_request_extension(true))),
-        Case::in_axum("axum/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
+        Case::in_axum("axum/ours", || ours::<1>(ours::config(1))),
+        Case::in_axum("axum/ours-extension", || {
+            ours::<1>(ours::config(1).with_request_extension(true))
+        }),
+        Case::in_axum("axum/ours-busy-time", || ours::<1>(ours::config(1).with_busy_time(true))),
         Case::in_axum("axum/ours-section", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
-            let flags = ours::flags_of(experiment);
+            let flags = ours::flags_of::<1>(experiment);
             let handler = move || async move {
                 section("work").time(async { Answer::by(flags).text() }).await
             };
@@ -37,24 +39,26 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         Case::in_axum("axum/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
-            consulting(experiment).layer(experiment.layer_with_body())
+            consulting::<1>(experiment).layer(experiment.layer_with_body())
         }),
     ];
-    cases.extend([2, 4, 8].map(|flags| {
-        Case::in_axum(format!("axum/ours-{flags}-flags"), move || ours(ours::config(flags)))
-    }));
+    cases.extend([flags::<2>(), flags::<4>(), flags::<8>()]);
     #[cfg(feature = "peers")]
     cases.extend(super::peers::axum());
     cases
 }
 
-fn ours(config: Config) -> Router {
-    let experiment = LatencyExperiment::with_config(config);
-    consulting(experiment).layer(experiment)
+fn flags<const N: usize>() -> Case {
+    Case::in_axum(format!("axum/ours-{N}-flags"), || ours::<N>(ours::config(N)))
 }
 
-fn consulting(experiment: LatencyExperiment) -> Router {
-    let flags = ours::flags_of(experiment);
+fn ours<const N: usize>(config: Config) -> Router {
+    let experiment = LatencyExperiment::with_config(config);
+    consulting::<N>(experiment).layer(experiment)
+}
+
+fn consulting<const N: usize>(experiment: LatencyExperiment) -> Router {
+    let flags = ours::flags_of::<N>(experiment);
     routes(move || async move { Answer::by(flags).text() })
 }
 

@@ -15,7 +15,7 @@ pub fn cases(routes: usize) -> [Case; 2] {
     [
         Case::new(format!("{routes}-series/bare"), move || Box::new(move |_| bare(routes)))
             .with_warm_up(warm_up),
-        Case::new(format!("{routes}-series/ours"), move || Box::new(move |_| ours(routes, 1).1))
+        Case::new(format!("{routes}-series/ours"), move || Box::new(move |_| ours::<1>(routes).1))
             .with_warm_up(warm_up),
     ]
 }
@@ -31,14 +31,14 @@ pub fn bare(routes: usize) -> Requests {
     case::to_routes(service_fn(tower::handler), routes)
 }
 
-/// With the layer, and so many flags that the handler consults. All subjects get control, so that
+/// With the layer, and `FLAGS` flags that the handler consults. All subjects get control, so that
 /// there are as many series per flag as routes.
 ///
 /// # Panics
 ///
-/// When there are more flags than an experiment may have.
-pub fn ours(routes: usize, flags: usize) -> (LatencyExperiment, Requests) {
-    let flags = (0..flags).map(|number| {
+/// When there are more than an experiment may have.
+pub fn ours<const FLAGS: usize>(routes: usize) -> (LatencyExperiment, Requests) {
+    let flags = (0..FLAGS).map(|number| {
         Flag::new(format!("flag-{number}")).with_variations([("control", 1), ("variation", 0)])
     });
     let mut limits = Limits::default();
@@ -48,7 +48,7 @@ pub fn ours(routes: usize, flags: usize) -> (LatencyExperiment, Requests) {
         .with_max_routes(routes)
         .with_limits(limits);
     let experiment = LatencyExperiment::with_config(config);
-    let flags = ours::flags_of(experiment);
+    let flags = ours::flags_of::<FLAGS>(experiment);
     let handler = move |request| tower::consulting(flags, request);
     (experiment, case::to_routes(experiment.layer(service_fn(handler)), routes))
 }

@@ -18,7 +18,7 @@ impl Answer {
     }
 
     /// Consults every flag, as a handler does that has a use for each of them.
-    pub(super) fn by(flags: &[FlagHandle]) -> Self {
+    pub(super) fn by<const N: usize>(flags: &[FlagHandle; N]) -> Self {
         let on = flags.iter().fold(false, |on, flag| on ^ flag.is_on());
         if on { Self::On } else { Self::Off }
     }
@@ -30,7 +30,9 @@ pub(super) fn config(flags: usize) -> Config {
     Config::new(FlagSet::try_new(flags).expect("the flags are valid"))
 }
 
-/// The handles of all flags, for a handler that is cloned per request.
-pub(super) fn flags_of(experiment: LatencyExperiment) -> &'static [FlagHandle] {
-    experiment.experiments().flags().collect::<Vec<_>>().leak()
+/// The handles of all flags, whose number the compiler knows as it knows what a handler consults.
+pub(super) fn flags_of<const N: usize>(experiment: LatencyExperiment) -> &'static [FlagHandle; N] {
+    let flags: Vec<_> = experiment.experiments().flags().collect();
+    let flags: Box<[_; N]> = flags.try_into().expect("the experiment has as many flags");
+    Box::leak(flags)
 }

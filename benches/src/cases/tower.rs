@@ -24,12 +24,15 @@ pub(super) async fn handler(_: Asked) -> Answered {
 }
 
 #[allow(clippy::unused_async, reason = "handlers are")]
-pub(super) async fn consulting(flags: &'static [FlagHandle], _: Asked) -> Answered {
+pub(super) async fn consulting<const N: usize>(
+    flags: &'static [FlagHandle; N],
+    _: Asked,
+) -> Answered {
     answered(Answer::by(flags))
 }
 
 #[allow(clippy::unused_async, reason = "handlers are")]
-async fn consulting_in_section(flags: &'static [FlagHandle], _: Asked) -> Answered {
+async fn consulting_in_section(flags: &'static [FlagHandle; 1], _: Asked) -> Answered {
     let work = section("work").enter();
     let answer = Answer::by(flags);
     work.done();
@@ -46,12 +49,14 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("tower/bare", || case::tower(service_fn(handler))),
         Case::new("tower/noop", || case::tower(NoOpLayer.layer(service_fn(handler)))),
         Case::new("tower/floor", || case::tower(FloorLayer::new().layer(service_fn(handler)))),
-        Case::new("tower/ours", || ours(ours::config(1))),
+        Case::new("tower/ours", || ours::<1>(ours::config(1))),
         Case::new("tower/ours-route-function", || {
-            ours(ours::config(1).with_route_source(RouteSource::function(route_of)))
+            ours::<1>(ours::config(1).with_route_source(RouteSource::function(route_of)))
         }),
-        Case::new("tower/ours-extension", || ours(ours::config(1).with_request_extension(true))),
-        Case::new("tower/ours-busy-time", || ours(ours::config(1).with_busy_time(true))),
+        Case::new("tower/ours-extension", || {
+            ours::<1>(ours::config(1).with_request_extension(true))
+        }),
+        Case::new("tower/ours-busy-time", || ours::<1>(ours::config(1).with_busy_time(true))),
         Case::new("tower/ours-section", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
             let flags = ours::flags_of(experiment);
@@ -60,22 +65,24 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         Case::new("tower/ours-body", || {
             let experiment = LatencyExperiment::with_config(ours::config(1));
-            let flags = ours::flags_of(experiment);
+            let flags = ours::flags_of::<1>(experiment);
             let handler = service_fn(move |request| consulting(flags, request));
             case::tower(experiment.layer_with_body().layer(handler))
         }),
     ];
-    cases.extend([2, 4, 8].map(|flags| {
-        Case::new(format!("tower/ours-{flags}-flags"), move || ours(ours::config(flags)))
-    }));
+    cases.extend([flags::<2>(), flags::<4>(), flags::<8>()]);
     #[cfg(feature = "peers")]
     cases.extend(super::peers::tower());
     cases
 }
 
-fn ours(config: Config) -> case::Service {
+fn flags<const N: usize>() -> Case {
+    Case::new(format!("tower/ours-{N}-flags"), || ours::<N>(ours::config(N)))
+}
+
+fn ours<const N: usize>(config: Config) -> case::Service {
     let experiment = LatencyExperiment::with_config(config);
-    let flags = ours::flags_of(experiment);
+    let flags = ours::flags_of::<N>(experiment);
     case::tower(experiment.layer(service_fn(move |request| consulting(flags, request))))
 }
 
