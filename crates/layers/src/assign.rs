@@ -85,8 +85,7 @@ impl<S> AssignService<S> {
         }
         let revision = self.core.revisions.current();
         let id = self.core.request_ids.identify(head);
-        let scope = PooledScope::take();
-        scope.begin_as(self.core, &id, revision.tables.routes.unmatched);
+        let scope = PooledScope::begin_as(self.core, &id, revision.tables.routes.unmatched);
         self.core.assign(revision, &id, head.headers, &scope);
         scope.tell_request(request);
         Some(scope)

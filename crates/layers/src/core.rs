@@ -150,11 +150,12 @@ fn split_and_start_by(
     route: &Route,
     scope: &Scope,
 ) {
-    let flags = scope.arms_by_flag().zip(&revision.splits).zip(&route.started);
-    for ((cell, split), &counters) in flags {
+    for (flag, split) in revision.splits.iter().enumerate() {
         let arm = split.of(text);
-        cell.set(arm);
-        writer.started(counters, arm.arm());
+        scope.set_arm(flag, arm);
+        if let Some(&counters) = route.started.get(flag) {
+            writer.started(counters, arm.arm());
+        }
     }
 }
 

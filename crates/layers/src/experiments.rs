@@ -104,9 +104,10 @@ impl Config {
         self
     }
 
-    /// Whether to measure *busy time*, the time that a request spends inside `call` and `poll`: the CPU
-    /// time that it costs, as long as nothing below blocks. It reads the clock twice each time; off by
-    /// default.
+    /// Whether to measure *busy time*, the time that a request spends inside `poll`, of its future and
+    /// of its body where that is measured: the CPU time that it costs, as long as nothing below blocks.
+    /// What a service does in `call`, before it returns the future, is not in it. It reads the clock
+    /// twice for each poll; off by default.
     #[must_use]
     pub fn with_busy_time(mut self, measure: bool) -> Self {
         self.busy_time = measure;
@@ -179,7 +180,7 @@ impl fmt::Debug for Config {
 /// as the process: `Copy`, and free to pass around. Make one per service.
 #[derive(Clone, Copy)]
 pub struct Experiments {
-    core: &'static Core,
+    pub(crate) core: &'static Core,
 }
 
 impl Experiments {

@@ -57,8 +57,8 @@ impl Core {
         latency: Sample,
         known: impl Fn(&RouteFlag, FlagArm) -> Option<SeriesId>,
     ) {
-        for (cell, cells) in scope.arms_by_flag().zip(&filed.route.flags) {
-            let arm = cell.get();
+        for (flag, cells) in filed.route.flags.iter().enumerate() {
+            let arm = scope.arm_of(flag);
             let series = match known(cells, arm) {
                 Some(series) => series,
                 None => self.resolve(filed, 0, cells, arm),

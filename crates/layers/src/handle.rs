@@ -56,6 +56,7 @@ impl FlagHandle {
     }
 
     #[cold]
+    #[inline(never)]
     fn count_without_scope(self) {
         self.core.consults_without_scope.fetch_add(1, Relaxed);
     }

@@ -11,7 +11,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::core::Core;
-use crate::end::{InFlight, OuterScope, Running, Start};
+use crate::end::{InFlight, OuterScope, Start};
+use crate::experiment::HeadOnly;
+use crate::experiment::body::sealed::Extent;
 use crate::head::RequestHead;
 
 /// The half of [`ExperimentLayer`](crate::ExperimentLayer) that times and records.
@@ -72,9 +74,9 @@ where
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let in_flight = Start::now(self.core).observing(RequestHead::of(&request));
-        let running = in_flight.as_ref().map(InFlight::run::<OuterScope>);
+        let running = InFlight::run::<OuterScope>(in_flight.as_ref());
         let inner = self.inner.call(request);
-        Running::returned_if(running);
+        running.returned();
         LatencyFuture { inner, in_flight }
     }
 }
@@ -88,15 +90,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let running = this.in_flight.as_ref().map(InFlight::run::<OuterScope>);
-        let mut polled = this.inner.poll(cx);
-        Running::returned_if(running);
-        if let Poll::Ready(result) = &mut polled
-            && let Some(in_flight) = this.in_flight.take()
-        {
-            in_flight.end(result);
-        }
-        polled
+        HeadOnly::poll::<OuterScope, _, _, _>(this.inner, cx, this.in_flight)
     }
 }
 

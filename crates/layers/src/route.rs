@@ -104,6 +104,7 @@ impl Matched<'_> {
 }
 
 impl MethodLabel {
+    pub(crate) const GET: Self = Self(0);
     pub(crate) const HEAD: Self = Self(1);
     pub(crate) const CONNECT: Self = Self(5);
 
@@ -175,12 +176,12 @@ impl Core {
     pub(crate) fn matched_route(
         &self,
         routes: &'static RouteTable,
-        method: MethodLabel,
+        method: &Method,
         matched: Matched<'_>,
     ) -> &'static Route {
         #[cfg(feature = "axum")]
         if let Some(path) = matched.path {
-            return routes.intern_matched(method, path);
+            return routes.intern_matched(MethodLabel::of(method), path);
         }
         let _ = (method, matched);
         self.unrouted.count(routes);
@@ -189,15 +190,15 @@ impl Core {
 
     /// The route of a request, as far as it can be told before the response.
     pub(crate) fn route(&self, routes: &'static RouteTable, head: RequestHead<'_>) -> FoundRoute {
-        let method = MethodLabel::of(head.method);
         if let Source::Function(name) = self.route_source.source() {
-            return FoundRoute::http(named_route(name, routes, method, head));
+            return FoundRoute::http(named_route(name, routes, head));
         }
+        let method = MethodLabel::of(head.method);
         let matched = Matched::of(head.extensions);
         if head.is_grpc() && !matched.is_plain_http(routes, method) {
             return grpc_route(routes, method, head);
         }
-        FoundRoute::http(self.matched_route(routes, method, matched))
+        FoundRoute::http(self.matched_route(routes, head.method, matched))
     }
 
     /// What the client named, when nothing but a response can tell whether it is a route.
@@ -217,9 +218,9 @@ impl Core {
 pub(crate) fn named_route(
     name: &RouteFunction,
     routes: &'static RouteTable,
-    method: MethodLabel,
     head: RequestHead<'_>,
 ) -> &'static Route {
+    let method = MethodLabel::of(head.method);
     name(head).map_or(routes.unmatched, |name| routes.intern(method, name))
 }
 

@@ -6,11 +6,15 @@
 //! [`BATCH`] requests that changed threads. There are as many scopes as requests were ever in flight
 //! at once, and up to [`MOST_FREE`] per thread.
 
+use std::array;
 use std::cell::Cell;
 use std::mem;
 use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::core::Core;
+use crate::request_id::RequestId;
+use crate::route_table::Route;
 use crate::scope::Scope;
 
 /// Most free scopes of a thread.
@@ -47,12 +51,23 @@ struct LastWish;
 pub(crate) struct PooledScope(&'static Scope);
 
 impl PooledScope {
+    /// Begins to serve a request. Its ID and its arms are to be set.
     #[inline]
-    pub(crate) fn take() -> Self {
-        FREE.with(|free| {
-            let scope = free.pop();
-            Self(scope.unwrap_or_else(|| free.refill()))
-        })
+    pub(crate) fn begin(core: &'static Core, route: &'static Route) -> Self {
+        let scope = FREE.with(|free| free.pop().unwrap_or_else(|| free.refill(core, route)));
+        scope.begin(core, route);
+        Self(scope)
+    }
+
+    /// Begins to serve the request with this ID. Its arms are to be set.
+    pub(crate) fn begin_as(core: &'static Core, id: &RequestId, route: &'static Route) -> Self {
+        let (words, sent) = id.clone().into_parts();
+        let scope = Self::begin(core, route);
+        scope.set_id(words);
+        if let Some(sent) = sent {
+            scope.set_sent_id(sent);
+        }
+        scope
     }
 
     /// The scope, which does not go back until what [`of`](Self::of) makes of it is dropped.
@@ -67,6 +82,14 @@ impl PooledScope {
     #[inline]
     pub(crate) fn of(scope: &'static Scope) -> Self {
         Self(scope)
+    }
+
+    /// Gives it back to the pool as dropping it does, after a [plain](crate::scope::Timed::is_plain)
+    /// request, which leaves nothing in it.
+    #[inline]
+    pub(crate) fn put_back_plain(self) {
+        FREE.with(|free| free.push(self.0));
+        mem::forget(self);
     }
 
     /// The scope, for as long as it is not dropped.
@@ -119,15 +142,15 @@ impl Free {
 
     #[cold]
     #[inline(never)]
-    fn refill(&self) -> &'static Scope {
+    fn refill(&self, core: &'static Core, route: &'static Route) -> &'static Scope {
         let mut shared = lock_shared();
         let wanted = if self.is_open() { BATCH } else { 1 };
         let left = shared.len().saturating_sub(wanted);
         shared.drain(left..).for_each(|scope| self.link(scope));
         drop(shared);
         let scope = self.pop().unwrap_or_else(|| {
-            let chunk = Box::leak(Box::<[Scope; CHUNK]>::default());
-            for scope in chunk.iter() {
+            let chunk: [_; CHUNK] = array::from_fn(|_| Scope::new(core, route));
+            for scope in Box::leak(Box::new(chunk)) {
                 self.link(scope);
             }
             self.pop().expect("a chunk is not empty")
@@ -183,8 +206,22 @@ fn lock_shared() -> MutexGuard<'static, Vec<&'static Scope>> {
 mod tests {
     use super::*;
     use std::collections::HashSet;
-    use std::sync::mpsc;
+    use std::sync::{OnceLock, mpsc};
     use std::thread;
+
+    use latency_experiment_flags::{Flag, FlagSet};
+
+    use crate::{Config, Experiments};
+
+    /// A scope of an experiment that all tests share.
+    fn take() -> PooledScope {
+        static EXPERIMENTS: OnceLock<Experiments> = OnceLock::new();
+        let experiments = EXPERIMENTS.get_or_init(|| {
+            Experiments::new(Config::new(FlagSet::try_new([Flag::new("flag")]).unwrap()))
+        });
+        let route = experiments.core.revisions.current().tables.routes.unmatched;
+        PooledScope::begin(experiments.core, route)
+    }
 
     fn address(scope: &PooledScope) -> usize {
         std::ptr::from_ref(scope.get()).addr()
@@ -192,21 +229,21 @@ mod tests {
 
     #[test]
     fn a_scope_is_used_again_and_never_twice_at_a_time() {
-        let first = PooledScope::take();
-        let (second, place) = (PooledScope::take(), address(&first));
+        let first = take();
+        let (second, place) = (take(), address(&first));
         assert_ne!(address(&second), place);
         drop(first);
-        assert_eq!(address(&PooledScope::take()), place);
+        assert_eq!(address(&take()), place);
     }
 
     #[test]
     fn the_next_request_finds_nothing_of_the_one_before() {
-        let scope = PooledScope::take();
+        let scope = take();
         scope.add_timing("section", 1);
         assert_eq!(scope.timings(), [("section", 1)]);
         let place = address(&scope);
         drop(scope);
-        let again = PooledScope::take();
+        let again = take();
         assert_eq!((address(&again), again.timings()), (place, Vec::new()));
     }
 
@@ -217,7 +254,7 @@ mod tests {
             receiver.iter().map(|scope| address(&scope)).collect::<HashSet<_>>()
         });
         for _ in 0..10_000 {
-            sender.send(PooledScope::take()).unwrap();
+            sender.send(take()).unwrap();
         }
         drop(sender);
         let places = ends.join().unwrap().len();
@@ -228,7 +265,7 @@ mod tests {
     fn threads_that_end_leave_their_scopes_to_the_others() {
         let places = (0..1_000).map(|_| {
             thread::spawn(|| {
-                let scopes: Vec<_> = (0..10).map(|_| PooledScope::take()).collect();
+                let scopes: Vec<_> = (0..10).map(|_| take()).collect();
                 scopes.iter().map(address).collect::<Vec<_>>()
             })
         });
@@ -243,7 +280,7 @@ mod tests {
         impl Drop for Last {
             fn drop(&mut self) {
                 for _ in 0..100 {
-                    let scopes = [PooledScope::take(), PooledScope::take()];
+                    let scopes = [take(), take()];
                     assert_ne!(address(&scopes[0]), address(&scopes[1]));
                 }
                 let kept = std::iter::successors(FREE.with(|free| free.first.get()), |scope| {
@@ -259,7 +296,7 @@ mod tests {
         let thread = thread::spawn(move || {
             // Made first, so that it is dropped last.
             LAST.with(|last| last.0.set(Some(sender)));
-            drop(PooledScope::take());
+            drop(take());
         });
         thread.join().unwrap();
         assert_eq!(receiver.recv(), Ok(0));

@@ -78,7 +78,12 @@ impl BodyInFlight {
     }
 
     pub(crate) fn run(&self) -> Running<&Self, OwnScope> {
-        Running::new(self)
+        Running::new(Some(self))
+    }
+
+    /// See [`InFlight::stop_busy`].
+    pub(crate) fn stop_busy(&self) {
+        self.request.stop_busy();
     }
 
     /// The body yielded so many bytes; `last` tells whether that was its end.

@@ -14,8 +14,8 @@ mod body;
 mod running;
 mod start;
 
-use std::mem;
-use std::sync::atomic::Ordering::Relaxed;
+use std::mem::{self, ManuallyDrop};
+use std::task::Poll;
 
 use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
@@ -29,7 +29,7 @@ use crate::core::Core;
 use crate::filing::Filed;
 use crate::route::MethodLabel;
 use crate::route_table::{self, Route};
-use crate::scope::Scope;
+use crate::scope::{Scope, Timed};
 use crate::scope_pool::PooledScope;
 use crate::{server_timing, size};
 
@@ -38,46 +38,77 @@ use crate::{server_timing, size};
 pub(crate) struct InFlight(&'static Scope);
 
 impl InFlight {
-    /// The inner service is about to work on the request: `W` is the scope that it runs in.
+    /// The inner service is about to work on the request, if it takes part: `W` is the scope that it
+    /// runs in.
+    #[inline(always)]
+    pub(crate) fn run<W: Within>(this: Option<&Self>) -> Running<&'static Scope, W> {
+        Running::new(this.map(Self::scope))
+    }
+
+    /// What is polled no longer works on the request.
     #[inline]
-    pub(crate) fn run<W: Within>(&self) -> Running<&'static Scope, W> {
-        Running::new(self.scope())
+    pub(crate) fn stop_busy(&self) {
+        self.scope().stop_busy();
     }
 
-    /// Ends the request by what the service resolved to, whose head is told what it is to tell.
+    /// The status, and the size of the body in bytes, of what the inner future was polled to, if these
+    /// are all that there is to the end of the request.
     #[inline(always)]
-    pub(crate) fn end<B: Body, E>(self, result: &mut Result<Response<B>, E>) {
-        match self.plain_end(result) {
-            Some((status, bytes)) => self.end_plain(status, bytes),
-            None => self.end_configured(result),
-        }
-    }
-
-    /// The status and the size of the body in bytes, where that is all that there is to the end.
-    #[inline(always)]
-    fn plain_end<B: Body, E>(&self, result: &Result<Response<B>, E>) -> Option<(StatusCode, u64)> {
-        let response = result.as_ref().ok().filter(|_| self.0.timed.is_plain())?;
+    pub(crate) fn plain_end<B: Body, E>(
+        this: Option<&Self>,
+        polled: &Poll<Result<Response<B>, E>>,
+    ) -> Option<(StatusCode, u64)> {
+        let Poll::Ready(Ok(response)) = polled else { return None };
+        this.filter(|this| this.scope().timed.is_plain())?;
         Some((response.status(), response.body().size_hint().exact()?))
+    }
+
+    /// Ends the request if the inner future resolved, and tells the head of the response what it is
+    /// to tell. `plain_end` is what [`plain_end`](Self::plain_end) says.
+    ///
+    /// A response is moved once more wherever the compiler has to drop it in case of a panic, and
+    /// wherever it does not see that what was ready stays so. So what was polled is not dropped in here:
+    /// should our own recording panic, it leaks.
+    #[inline(always)]
+    pub(crate) fn end<B: Body, E>(
+        this: &mut Option<Self>,
+        plain_end: Option<(StatusCode, u64)>,
+        polled: &mut ManuallyDrop<Poll<Result<Response<B>, E>>>,
+    ) {
+        if polled.is_pending() {
+            return this.iter().for_each(Self::stop_busy);
+        }
+        let Some(this) = this.take() else { return };
+        if let Some((status, bytes)) = plain_end {
+            return this.end_plain(status, bytes);
+        }
+        let taken = mem::replace(polled, ManuallyDrop::new(Poll::Pending));
+        *polled = ManuallyDrop::new(this.end_configured(ManuallyDrop::into_inner(taken)));
+        assert!(polled.is_ready(), "a request ends once its response is there");
     }
 
     #[inline(always)]
     fn end_plain(self, status: StatusCode, bytes: u64) {
         let scope = self.scope();
-        let size = if size::has_no_body(status) { 0 } else { bytes };
         let core = scope.core();
+        let latency_ns = scope.elapsed_ns(core);
+        scope.timed.end();
+        let size = if size::has_no_body(status) { 0 } else { bytes };
         let (size_class, outcome) =
             (core.sizes.class_of(Some(size)), Answer::of_http(status).outcome);
-        let filed = Filed::new(scope.route(), size_class, outcome);
-        scope.timed.end();
-        scope.settle_exposures();
-        core.record_plain(scope, filed, scope.elapsed_ns(core));
-        self.finish();
+        core.record_plain(scope, Filed::new(scope.route(), size_class, outcome), latency_ns);
+        self.into_scope().put_back_plain();
     }
 
     #[cold]
     #[inline(never)]
-    fn end_configured<B: Body, E>(self, result: &mut Result<Response<B>, E>) {
+    fn end_configured<B: Body, E>(
+        self,
+        mut polled: Poll<Result<Response<B>, E>>,
+    ) -> Poll<Result<Response<B>, E>> {
+        let Poll::Ready(result) = &mut polled else { return polled };
         let scope = self.scope();
+        scope.stop_busy();
         match result {
             Ok(response) => {
                 scope.tell(response.headers_mut());
@@ -88,10 +119,11 @@ impl InFlight {
                 if !scope.timed.has_ended() {
                     scope.end_at(answer, size, scope.elapsed_ns(scope.core()));
                 }
-                self.finish();
+                drop(self.into_scope());
             }
             Err(_) => scope.end_early(Outcome::Failed),
         }
+        polled
     }
 
     #[inline]
@@ -104,12 +136,12 @@ impl InFlight {
         self.0
     }
 
-    /// Gives the scope of a request back whose end is recorded.
+    /// The scope of a request whose end is recorded, to be given back.
     #[inline(always)]
-    fn finish(self) {
+    fn into_scope(self) -> PooledScope {
         let scope = PooledScope::of(self.0);
         mem::forget(self);
-        drop(scope);
+        scope
     }
 }
 
@@ -133,24 +165,23 @@ impl Scope {
     #[inline]
     fn start_busy(&self) {
         if !self.timed.is_plain() {
-            self.add_busy(u64::wrapping_neg);
+            self.read_busy(Timed::start_busy);
         }
     }
 
     #[inline]
     fn stop_busy(&self) {
         if !self.timed.is_plain() {
-            self.add_busy(|raw| raw);
+            self.read_busy(Timed::stop_busy);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn add_busy(&self, sign: fn(u64) -> u64) {
+    fn read_busy(&self, note: fn(&Timed, u64)) {
         let core = self.core();
         if core.busy_time {
-            let ticks = &self.timed.busy_ticks;
-            ticks.store(ticks.load(Relaxed).wrapping_add(sign(core.clock.raw())), Relaxed);
+            note(&self.timed, core.clock.raw());
         }
     }
 
@@ -185,9 +216,7 @@ impl Scope {
     fn record_busy(&self, filed: Filed) {
         let core = self.core();
         if core.busy_time {
-            // A clock that stepped back leaves a negative sum.
-            let ticks = self.timed.busy_ticks.load(Relaxed).cast_signed().max(0).cast_unsigned();
-            let ns = core.clock.elapsed_ns(0, ticks);
+            let ns = core.clock.elapsed_ns(0, self.timed.busy_ticks());
             core.record_milestone(self, filed, route_table::BUSY, ns);
         }
     }
@@ -213,7 +242,7 @@ impl Scope {
 
     #[inline]
     fn elapsed_ns(&self, core: &Core) -> u64 {
-        core.clock.ns_since(self.timed.started.load(Relaxed))
+        core.clock.ns_since(self.timed.started.get())
     }
 
     fn answer(&self, status: StatusCode, headers: &HeaderMap) -> Answer {

@@ -5,14 +5,20 @@ use latency_experiment_record::Outcome;
 
 use crate::scope::{self, Scope};
 
-/// A request, or its body, that an inner service is working on at this moment.
+/// A request, or its body, that an inner service is working on at this moment; `None` where the
+/// request takes no part.
 ///
 /// It is made before the inner service runs, and [`returned`](Self::returned) is called after. In
 /// between the thread is within the scope that `W` stands for. When it is dropped without, a panic
 /// is passing through, which ends the request. `thread::panicking` is not asked, for it is also true
 /// when an innocent request is dropped by somebody else's unwinding.
 #[must_use]
-pub(crate) struct Running<E: End, W: Within>(E, PhantomData<W>);
+pub(crate) struct Running<E: End, W: Within> {
+    end: Option<E>,
+    /// The innermost scope before.
+    outer: Option<&'static Scope>,
+    within: PhantomData<W>,
+}
 
 /// What a panic ends.
 pub(crate) trait End: Copy {
@@ -22,8 +28,9 @@ pub(crate) trait End: Copy {
 
 /// Which scope the inner service runs in.
 pub(crate) trait Within {
-    fn enter(scope: &'static Scope);
-    fn leave(scope: &'static Scope);
+    /// Gives what was the innermost scope before.
+    fn enter(scope: Option<&'static Scope>) -> Option<&'static Scope>;
+    fn leave(scope: Option<&'static Scope>, outer: Option<&'static Scope>);
 }
 
 /// The request's own scope.
@@ -34,61 +41,65 @@ pub(crate) struct OwnScope;
 pub(crate) struct OuterScope;
 
 impl Within for OwnScope {
-    #[inline]
-    fn enter(scope: &'static Scope) {
-        scope::enter(scope);
+    #[inline(always)]
+    fn enter(scope: Option<&'static Scope>) -> Option<&'static Scope> {
+        match scope {
+            Some(scope) => scope::enter(scope),
+            None => scope::innermost(),
+        }
     }
 
-    #[inline]
-    fn leave(scope: &'static Scope) {
-        scope::leave(scope);
+    // Without a branch, where there is no scope, too: else the compiler makes two ways of it, and what
+    // the inner service gave is moved once more where they meet.
+    #[inline(always)]
+    fn leave(_: Option<&'static Scope>, outer: Option<&'static Scope>) {
+        scope::leave(outer);
     }
 }
 
 impl Within for OuterScope {
     #[inline]
-    fn enter(_: &'static Scope) {}
+    fn enter(_: Option<&'static Scope>) -> Option<&'static Scope> {
+        None
+    }
 
     #[inline]
-    fn leave(scope: &'static Scope) {
-        scope::catch_up(scope);
+    fn leave(scope: Option<&'static Scope>, _: Option<&'static Scope>) {
+        if let Some(scope) = scope {
+            scope::catch_up(scope);
+        }
     }
 }
 
 impl<E: End, W: Within> Running<E, W> {
-    #[inline]
-    pub(super) fn new(end: E) -> Self {
-        end.scope().start_busy();
-        W::enter(end.scope());
-        Self(end, PhantomData)
+    #[inline(always)]
+    pub(super) fn new(end: Option<E>) -> Self {
+        let scope = end.map(End::scope);
+        if let Some(scope) = scope {
+            scope.start_busy();
+        }
+        Self { end, outer: W::enter(scope), within: PhantomData }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn returned(self) {
         self.leave();
         mem::forget(self);
     }
 
-    /// The same for a request that perhaps takes no part.
-    #[inline]
-    pub(crate) fn returned_if(running: Option<Self>) {
-        if let Some(running) = running {
-            running.returned();
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn leave(&self) {
-        W::leave(self.0.scope());
-        self.0.scope().stop_busy();
+        W::leave(self.end.map(End::scope), self.outer);
     }
 }
 
 impl<E: End, W: Within> Drop for Running<E, W> {
-    #[cold]
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.leave();
-        self.0.end_early(Outcome::Panicked);
+        if let Some(end) = self.end {
+            end.scope().stop_busy();
+            end.end_early(Outcome::Panicked);
+        }
     }
 }

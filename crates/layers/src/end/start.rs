@@ -38,19 +38,16 @@ impl Start {
     #[inline(always)]
     pub(crate) fn plain<B>(self, request: &Request<B>) -> InFlight {
         let Self { core, revision, at } = self;
-        let method = MethodLabel::of(request.method());
         let routes = &revision.tables.routes;
         let route = match core.route_source.source() {
             Source::Automatic => {
-                core.matched_route(routes, method, Matched::of(request.extensions()))
+                core.matched_route(routes, request.method(), Matched::of(request.extensions()))
             }
-            Source::Function(name) => {
-                route::named_route(name, routes, method, RequestHead::of(request))
-            }
+            Source::Function(name) => route::named_route(name, routes, RequestHead::of(request)),
         };
-        let scope = PooledScope::take();
+        let scope = PooledScope::begin(core, route);
         let id = random_words();
-        scope.begin(core, id, route);
+        scope.set_id(id);
         scope.timed.start_plain(at);
         core.split_and_start(revision, &hex::digits(id), route, &scope);
         InFlight::of(scope)
@@ -58,20 +55,28 @@ impl Start {
 
     /// Evaluates the flags and finds the route, unless the request takes no part. Adds to the request
     /// what it was to be told.
+    #[inline(always)]
+    pub(crate) fn configured<B>(self, request: &mut Request<B>) -> Option<InFlight> {
+        Self::configured_at(self.core, self.revision, self.at, request)
+    }
+
     #[cold]
     #[inline(never)]
-    pub(crate) fn configured<B>(self, request: &mut Request<B>) -> Option<InFlight> {
-        let Self { core, revision, .. } = self;
+    fn configured_at<B>(
+        core: &'static Core,
+        revision: &'static Revision,
+        at: u64,
+        request: &mut Request<B>,
+    ) -> Option<InFlight> {
         let head = RequestHead::of(request);
         if !core.takes_part(head) {
             return None;
         }
         let found = core.route(&revision.tables.routes, head);
         let id = core.request_ids.identify(head);
-        let scope = PooledScope::take();
-        scope.begin_as(core, &id, found.route);
+        let scope = PooledScope::begin_as(core, &id, found.route);
         core.assign_and_start(revision, &id, head.headers, &scope);
-        self.time(&scope, found, head);
+        Self { core, revision, at }.time(&scope, found, head);
         scope.tell_request(request);
         Some(InFlight::of(scope))
     }
@@ -84,8 +89,8 @@ impl Start {
         }
         let Some(scope) = scope::with_core(core, Scope::copy) else {
             let found = core.route(&revision.tables.routes, head);
-            let scope = PooledScope::take();
-            scope.begin(core, random_words(), found.route);
+            let scope = PooledScope::begin(core, found.route);
+            scope.set_id(random_words());
             revision.set_arms(&scope, FlagArm::outside);
             core.start_assigned(&scope, false);
             self.time(&scope, found, head);
@@ -105,7 +110,7 @@ impl Start {
     fn time(&self, scope: &Scope, found: FoundRoute, head: RequestHead<'_>) {
         let method = MethodLabel::of(head.method);
         let grouped = found.route.epochs.iter().any(|epoch| epoch.sticky);
-        if self.core.plain && !found.grpc && method.has_body() && !grouped {
+        if self.core.plain && !found.grpc && method.has_body() && !grouped && !scope.has_more() {
             scope.timed.start_plain(self.at);
         } else {
             scope.timed.start(self.at, method, found.grpc);

@@ -1,3 +1,4 @@
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -6,7 +7,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::end::{BodyInFlight, InFlight, OwnScope, Running};
+use crate::end::{BodyInFlight, InFlight, Within};
 
 /// How much of a response is measured: [`HeadOnly`] or [`WholeBody`]. It is a type, so that a
 /// service whose bodies are not measured keeps its response type.
@@ -24,21 +25,26 @@ pub struct HeadOnly;
 pub struct WholeBody;
 
 /// What an [`Extent`] does, out of reach of other crates.
-#[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
-pub(super) mod sealed {
-    use super::{Body, Context, InFlight, Pin, Poll, Response};
+#[allow(
+    private_interfaces,
+    private_bounds,
+    reason = "sealed: nobody outside can name, call or implement it"
+)]
+pub(crate) mod sealed {
+    use super::{Body, Context, InFlight, Pin, Poll, Response, Within};
 
     pub trait Extent {
         type Body<B: Body>;
 
         /// Polls the inner future. When it resolves, the request ends or is handed over to the
         /// body of the response.
-        fn poll<F, B, E>(
+        fn poll<W, F, B, E>(
             inner: Pin<&mut F>,
             cx: &mut Context<'_>,
             in_flight: &mut Option<InFlight>,
         ) -> Poll<Result<Response<Self::Body<B>>, E>>
         where
+            W: Within,
             F: Future<Output = Result<Response<B>, E>>,
             B: Body;
     }
@@ -47,49 +53,58 @@ pub(super) mod sealed {
 // Each polls by itself rather than through a function that both share: what is returned is then
 // built where it is wanted, where it would be moved twice on the way.
 
-#[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
+#[allow(
+    private_interfaces,
+    private_bounds,
+    reason = "sealed: nobody outside can name, call or implement it"
+)]
 impl sealed::Extent for HeadOnly {
     type Body<B: Body> = B;
 
     #[inline(always)]
-    fn poll<F, B, E>(
+    fn poll<W, F, B, E>(
         inner: Pin<&mut F>,
         cx: &mut Context<'_>,
         in_flight: &mut Option<InFlight>,
     ) -> Poll<Result<Response<B>, E>>
     where
+        W: Within,
         F: Future<Output = Result<Response<B>, E>>,
         B: Body,
     {
-        let running = in_flight.as_ref().map(InFlight::run::<OwnScope>);
-        let mut polled = inner.poll(cx);
-        Running::returned_if(running);
-        if let Poll::Ready(result) = &mut polled
-            && let Some(in_flight) = in_flight.take()
-        {
-            in_flight.end(result);
-        }
-        polled
+        let running = InFlight::run::<W>(in_flight.as_ref());
+        let polled = inner.poll(cx);
+        running.returned();
+        let plain_end = InFlight::plain_end(in_flight.as_ref(), &polled);
+        let mut polled = ManuallyDrop::new(polled);
+        InFlight::end(in_flight, plain_end, &mut polled);
+        ManuallyDrop::into_inner(polled)
     }
 }
 
-#[allow(private_interfaces, reason = "sealed: nobody outside can name, call or implement it")]
+#[allow(
+    private_interfaces,
+    private_bounds,
+    reason = "sealed: nobody outside can name, call or implement it"
+)]
 impl sealed::Extent for WholeBody {
     type Body<B: Body> = MeasuredBody<B>;
 
     #[inline]
-    fn poll<F, B, E>(
+    fn poll<W, F, B, E>(
         inner: Pin<&mut F>,
         cx: &mut Context<'_>,
         in_flight: &mut Option<InFlight>,
     ) -> Poll<Result<Response<MeasuredBody<B>>, E>>
     where
+        W: Within,
         F: Future<Output = Result<Response<B>, E>>,
         B: Body,
     {
-        let running = in_flight.as_ref().map(InFlight::run::<OwnScope>);
+        let running = InFlight::run::<W>(in_flight.as_ref());
         let polled = inner.poll(cx);
-        Running::returned_if(running);
+        running.returned();
+        in_flight.iter().for_each(InFlight::stop_busy);
         let mut result = ready!(polled);
         let in_flight = in_flight.take();
         let in_flight = in_flight.and_then(|in_flight| BodyInFlight::enter(in_flight, &mut result));
@@ -131,6 +146,7 @@ impl<B: Body> Body for MeasuredBody<B> {
         let running = in_flight.run();
         let polled = this.inner.as_mut().poll_frame(cx);
         running.returned();
+        in_flight.stop_busy();
         let frame = ready!(polled);
         match &frame {
             None => in_flight.finish(None),

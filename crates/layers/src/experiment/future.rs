@@ -7,7 +7,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::body::{Extent, HeadOnly};
-use crate::end::InFlight;
+use crate::end::{InFlight, OwnScope};
 
 pin_project! {
     /// The future of [`ExperimentService`](super::ExperimentService).
@@ -32,6 +32,6 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        X::poll(this.inner, cx, this.in_flight)
+        X::poll::<OwnScope, _, _, _>(this.inner, cx, this.in_flight)
     }
 }

@@ -1,6 +1,6 @@
 //! The layer that assigns, times and records in one future: what most services use.
 
-mod body;
+pub(crate) mod body;
 mod future;
 mod layer;
 mod service;

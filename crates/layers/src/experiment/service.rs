@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::ResponseFuture;
 use super::body::{Extent, HeadOnly};
 use crate::core::Core;
-use crate::end::{InFlight, OwnScope, Running, Start};
+use crate::end::{InFlight, OwnScope, Start};
 
 /// The service that [`ExperimentLayer`](super::ExperimentLayer) makes.
 #[derive(Clone, Copy)]
@@ -54,12 +54,12 @@ where
         } else {
             start.configured(&mut request)
         };
-        let running = in_flight.as_ref().map(InFlight::run::<OwnScope>);
+        let running = InFlight::run::<OwnScope>(in_flight.as_ref());
         // Built at once where it is returned to: the inner future is not moved once more.
         ResponseFuture {
             inner: self.inner.call(request),
             in_flight: {
-                Running::returned_if(running);
+                running.returned();
                 in_flight
             },
             extent: PhantomData,
