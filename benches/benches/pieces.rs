@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
 use http_body_util::Full;
 use jiff::Timestamp;
-use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource};
+use latency_experiment::{Config, Flag, FlagSet, LatencyExperiment, RouteSource, SizeClasses};
 use latency_experiment_flags::{NoAttributes, slot};
 use latency_experiment_record::{
     Arm, ArmId, Experiment, Fingerprint, Limits, Milestone, Outcome, Recorder, SeriesKey, Subject,
@@ -72,6 +72,15 @@ fn record(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn size_class(criterion: &mut Criterion) {
+    let classes = SizeClasses::default();
+    let mut group = criterion.benchmark_group("size class");
+    for (case, bytes) in [("first", 4_000), ("last", 5_000_000)] {
+        group.bench_function(case, |b| b.iter(|| classes.label_of(black_box(Some(bytes)))));
+    }
+    group.finish();
+}
+
 fn layer(criterion: &mut Criterion) {
     let handler = service_fn(|_: Request<()>| {
         ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))))
@@ -101,5 +110,5 @@ fn complete<F: Future>(future: F) -> F::Output {
     }
 }
 
-criterion_group!(benches, flags, record, layer);
+criterion_group!(benches, flags, record, size_class, layer);
 criterion_main!(benches);

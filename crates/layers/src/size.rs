@@ -53,6 +53,21 @@ impl SizeClasses {
         self.labels.iter().map(String::as_str)
     }
 
+    /// The label of the class that a response of so many bytes is filed under; `None` where the size is
+    /// not known when the head is built.
+    ///
+    /// ```
+    /// use latency_experiment_layers::SizeClasses;
+    ///
+    /// let classes = SizeClasses::default();
+    /// assert_eq!(classes.label_of(Some(500_000)), "0-500kB");
+    /// assert_eq!(classes.label_of(Some(500_001)), "500-1000kB");
+    /// assert_eq!(classes.label_of(None), "unknown");
+    /// ```
+    pub fn label_of(&self, bytes: Option<u64>) -> &str {
+        self.label(self.class_of(bytes).into())
+    }
+
     /// Position of a size among the labels.
     #[inline]
     pub(crate) fn class_of(&self, bytes: Option<u64>) -> u8 {
