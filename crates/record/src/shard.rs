@@ -42,6 +42,8 @@ impl SeriesId {
     }
 }
 
+// Aligned, so that two threads never share a cache line.
+#[repr(align(64))]
 pub(crate) struct Shard {
     /// The first series, once they are touched: those that are found in the fewest instructions.
     first_series: [AtomicRef<Cells>; FIRST_SERIES],
