@@ -1,6 +1,7 @@
 //! The arms of a request, one per flag, each packed into a few bits.
 
 use std::array;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use latency_experiment_flags::{
     Assignment, MAX_FLAGS, MAX_VARIATIONS, RANDOM_GROUPS, Reason, ValidFlag,
@@ -28,6 +29,22 @@ const GROUP_SHIFT: u32 = 11;
 const _: () = assert!(ArmId::table_len(MAX_VARIATIONS) <= 1 << (VARIATION_SHIFT - ARM_SHIFT));
 const _: () = assert!(MAX_VARIATIONS as u32 <= ON as u32 >> VARIATION_SHIFT);
 const _: () = assert!(RANDOM_GROUPS as u32 <= 1 << (u16::BITS - GROUP_SHIFT));
+
+/// Where a request keeps what it gets for one flag.
+#[derive(Default)]
+pub(crate) struct FlagArmCell(AtomicU16);
+
+impl FlagArmCell {
+    #[inline(always)]
+    pub(crate) fn get(&self) -> FlagArm {
+        FlagArm(self.0.load(Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set(&self, arm: FlagArm) {
+        self.0.store(arm.0, Relaxed);
+    }
+}
 
 impl FlagArm {
     /// Of a flag whose split alone decides.

@@ -6,7 +6,6 @@
 //! [`BATCH`] requests that changed threads. There are as many scopes as requests were ever in flight
 //! at once, and up to [`MOST_FREE`] per thread.
 
-use std::array;
 use std::cell::Cell;
 use std::mem;
 use std::ops::Deref;
@@ -54,7 +53,7 @@ impl PooledScope {
     /// Begins to serve a request. Its ID and its arms are to be set.
     #[inline]
     pub(crate) fn begin(core: &'static Core, route: &'static Route) -> Self {
-        let scope = FREE.with(|free| free.pop().unwrap_or_else(|| free.refill(core, route)));
+        let scope = FREE.with(|free| free.pop().unwrap_or_else(|| free.refill()));
         scope.begin(core, route);
         Self(scope)
     }
@@ -142,15 +141,14 @@ impl Free {
 
     #[cold]
     #[inline(never)]
-    fn refill(&self, core: &'static Core, route: &'static Route) -> &'static Scope {
+    fn refill(&self) -> &'static Scope {
         let mut shared = lock_shared();
         let wanted = if self.is_open() { BATCH } else { 1 };
         let left = shared.len().saturating_sub(wanted);
         shared.drain(left..).for_each(|scope| self.link(scope));
         drop(shared);
         let scope = self.pop().unwrap_or_else(|| {
-            let chunk: [_; CHUNK] = array::from_fn(|_| Scope::new(core, route));
-            for scope in Box::leak(Box::new(chunk)) {
+            for scope in Box::leak(Box::<[Scope; CHUNK]>::default()) {
                 self.link(scope);
             }
             self.pop().expect("a chunk is not empty")

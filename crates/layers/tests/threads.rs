@@ -1,5 +1,4 @@
-//! Requests that change threads at every step. What is known of a request is kept in plain cells,
-//! which one thread at a time may use: Miri runs this, too, and would find a race.
+//! Requests that change threads at every step keep what is known of them, and end once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;

@@ -242,7 +242,7 @@ impl Scope {
 
     #[inline]
     fn elapsed_ns(&self, core: &Core) -> u64 {
-        core.clock.ns_since(self.timed.started.get())
+        core.clock.ns_since(self.timed.started())
     }
 
     fn answer(&self, status: StatusCode, headers: &HeaderMap) -> Answer {
