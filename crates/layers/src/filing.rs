@@ -70,8 +70,8 @@ impl Core {
     /// Records a further milestone of the same request: its position in [`MILESTONES`].
     pub(crate) fn record_milestone(&self, scope: &Scope, filed: Filed, milestone: usize, ns: u64) {
         let writer = self.recorder.writer();
-        for (cell, cells) in scope.arms_by_flag().zip(&filed.route.flags) {
-            let arm = cell.get();
+        for (flag, cells) in filed.route.flags.iter().enumerate() {
+            let arm = scope.arm_of(flag);
             let series = cells.series.get(filed.place(milestone), arm);
             let series = series.unwrap_or_else(|| self.resolve(filed, milestone, cells, arm));
             writer.record(series, ns);

@@ -262,12 +262,6 @@ impl Scope {
         self.arms[flag % MAX_FLAGS].get()
     }
 
-    /// All arms, for a loop over the flags.
-    #[inline(always)]
-    pub(crate) fn arms_by_flag(&self) -> impl Iterator<Item = &FlagArmCell> {
-        self.arms.iter()
-    }
-
     #[inline]
     pub(crate) fn set_arm(&self, flag: usize, arm: FlagArm) {
         self.arms[flag % MAX_FLAGS].set(arm);

@@ -194,6 +194,28 @@ fn busy_time_is_what_polls_take() {
 }
 
 #[test]
+fn the_poll_that_panics_is_busy_time() {
+    let clock = ManualClock::new();
+    let experiments = experiments(&clock, |config| config.with_busy_time(true));
+    let in_handler = clock.clone();
+    let mut service = experiments.layer().layer(service_fn(move |_: Request<()>| {
+        let clock = in_handler.clone();
+        async move {
+            work(&clock, 2, 4).await;
+            std::panic::resume_unwind(Box::new("as it is meant to"));
+            #[allow(unreachable_code, reason = "it is what the service would resolve to")]
+            ok()
+        }
+    }));
+    let mut future = Box::pin(service.call(get("/a")));
+    assert!(poll(future.as_mut()).is_pending());
+    clock.advance(Duration::from_millis(100));
+    let polled = std::panic::AssertUnwindSafe(|| poll(future.as_mut()).is_ready());
+    assert!(std::panic::catch_unwind(polled).is_err());
+    assert_eq!(only(&snapshot(experiments), "busy").1, 6);
+}
+
+#[test]
 fn busy_time_goes_on_in_the_body() {
     struct Working(ManualClock, u64);
 

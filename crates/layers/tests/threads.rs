@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -15,6 +15,7 @@ use latency_experiment_flags::{Flag, FlagSet};
 use latency_experiment_layers::{Config, Experiments, FlagHandle, current, section};
 use latency_experiment_record::{Milestone, Outcome};
 use latency_experiment_testkit::{ManualClock, ScriptedBody, Step};
+use tower::util::MapRequest;
 use tower::{Layer, Service, service_fn};
 
 const THREADS: usize = if cfg!(miri) { 3 } else { 8 };
@@ -191,4 +192,51 @@ fn requests_that_change_threads_keep_what_is_known_of_them_and_end_once() {
         }
         assert_eq!(ended, fates);
     }
+}
+
+/// A thread of a request's own consults the flag; the next request, which is served in the same
+/// scope, shares nothing.
+#[test]
+fn what_is_consulted_on_another_thread_counts_for_the_request_that_shared_and_for_no_other() {
+    let flags = FlagSet::try_new([Flag::new("flag")]).unwrap();
+    let experiments = Experiments::new(Config::new(flags).with_clock(ManualClock::new()));
+    let mut service = experiments.layer().layer(service_fn(|request: Request<bool>| {
+        let shared = request.body().then(|| current().share());
+        async move {
+            if let Some(shared) = shared {
+                thread::spawn(move || shared.variation("flag").unwrap()).join().unwrap();
+            }
+            Ok::<_, Infallible>(Response::new(ScriptedBody::default().with_exact_size(0)))
+        }
+    }));
+    for shares in [true, false, false] {
+        let mut future = Box::pin(service.call(Request::new(shares)));
+        assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+    let snapshot = experiments.snapshot(experiments.flag("flag").unwrap());
+    let count = |exposed| -> u64 {
+        let series = snapshot.series.iter().filter(|(key, _)| key.exposed == exposed);
+        series.map(|(_, histogram)| histogram.count()).sum()
+    };
+    assert_eq!((count(true), count(false)), (1, 2));
+}
+
+/// Shared between the two halves of the layer: the inner one records what was consulted by then, too.
+#[test]
+fn what_was_consulted_on_another_thread_between_the_halves_counts() {
+    let flags = FlagSet::try_new([Flag::new("flag")]).unwrap();
+    let experiments = Experiments::new(Config::new(flags).with_clock(ManualClock::new()));
+    let inner = experiments.latency_layer().layer(service_fn(|_: Request<()>| {
+        ready(Ok::<_, Infallible>(Response::new(ScriptedBody::default().with_exact_size(0))))
+    }));
+    let between = MapRequest::new(inner, |request| {
+        let shared = current().share();
+        thread::spawn(move || shared.variation("flag").unwrap()).join().unwrap();
+        request
+    });
+    let mut service = experiments.assign_layer().layer(between);
+    let mut future = Box::pin(service.call(Request::new(())));
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    let snapshot = experiments.snapshot(experiments.flag("flag").unwrap());
+    assert!(snapshot.series.keys().all(|key| key.exposed) && snapshot.series.len() == 1);
 }
