@@ -25,6 +25,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::in_axum("axum/noop", || router().layer(NoOpLayer)),
         Case::in_axum("axum/floor2", || router().layer(Floor2Layer::new())),
         Case::in_axum("axum/ours", || ours::<1>(ours::config(1))),
+        Case::in_axum("axum/ours-current", || {
+            let flag = black_box(ours::FIRST);
+            routes(move || async move { Answer::by_name(flag).text() })
+                .layer(LatencyExperiment::with_config(ours::config(1)))
+        }),
         Case::in_axum("axum/ours-extension", || {
             ours::<1>(ours::config(1).with_request_extension(true))
         }),

@@ -1,6 +1,6 @@
 //! `LatencyExperiment` as the cases set it up.
 
-use latency_experiment::{Config, Flag, FlagHandle, FlagSet, LatencyExperiment};
+use latency_experiment::{Config, Flag, FlagHandle, FlagSet, LatencyExperiment, current};
 
 /// What the handlers answer: of the same length whatever the flags say.
 #[derive(Clone, Copy)]
@@ -17,6 +17,12 @@ impl Answer {
         }
     }
 
+    /// Consults a flag by its name, as a handler does that was given no handle.
+    pub(super) fn by_name(flag: &str) -> Self {
+        let on = current().is_on(flag).expect("it is the name of a flag");
+        if on { Self::On } else { Self::Off }
+    }
+
     /// Consults every flag, as a handler does that has a use for each of them.
     pub(super) fn by<const N: usize>(flags: &[FlagHandle; N]) -> Self {
         let on = flags.iter().fold(false, |on, flag| on ^ flag.is_on());
@@ -29,6 +35,9 @@ pub(super) fn config(flags: usize) -> Config {
     let flags = (0..flags).map(|number| Flag::new(format!("flag-{number}")));
     Config::new(FlagSet::try_new(flags).expect("the flags are valid"))
 }
+
+/// The name of the first flag.
+pub(super) const FIRST: &str = "flag-0";
 
 /// The handles of all flags, whose number the compiler knows as it knows what a handler consults.
 pub(super) fn flags_of<const N: usize>(experiment: LatencyExperiment) -> &'static [FlagHandle; N] {

@@ -32,6 +32,11 @@ pub(super) async fn consulting<const N: usize>(
 }
 
 #[allow(clippy::unused_async, reason = "handlers are")]
+async fn consulting_by_name(_: Asked) -> Answered {
+    answered(Answer::by_name(ours::FIRST))
+}
+
+#[allow(clippy::unused_async, reason = "handlers are")]
 async fn consulting_in_section(flags: &'static [FlagHandle; 1], _: Asked) -> Answered {
     let work = section("work").enter();
     let answer = Answer::by(flags);
@@ -50,6 +55,10 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("tower/noop", || case::tower(NoOpLayer.layer(service_fn(handler)))),
         Case::new("tower/floor", || case::tower(FloorLayer::new().layer(service_fn(handler)))),
         Case::new("tower/ours", || ours::<1>(ours::config(1))),
+        Case::new("tower/ours-current", || {
+            let experiment = LatencyExperiment::with_config(ours::config(1));
+            case::tower(experiment.layer(service_fn(consulting_by_name)))
+        }),
         Case::new("tower/ours-route-function", || {
             ours::<1>(ours::config(1).with_route_source(RouteSource::function(route_of)))
         }),
