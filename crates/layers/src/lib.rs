@@ -106,6 +106,7 @@ mod series_table;
 mod server_timing;
 mod size;
 mod slots;
+mod timed;
 mod unrouted;
 
 pub use assign::{AssignFuture, AssignLayer, AssignService};

@@ -83,7 +83,7 @@ impl PooledScope {
         Self(scope)
     }
 
-    /// Gives it back to the pool as dropping it does, after a [plain](crate::scope::Timed::is_plain)
+    /// Gives it back to the pool as dropping it does, after a [plain](crate::timed::Timed::is_plain)
     /// request, which leaves nothing in it.
     #[inline]
     pub(crate) fn put_back_plain(self) {

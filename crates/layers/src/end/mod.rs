@@ -29,8 +29,9 @@ use crate::core::Core;
 use crate::filing::Filed;
 use crate::route::MethodLabel;
 use crate::route_table::{self, Route};
-use crate::scope::{Scope, Timed};
+use crate::scope::Scope;
 use crate::scope_pool::PooledScope;
+use crate::timed::Timed;
 use crate::{server_timing, size};
 
 /// A request whose clock is running and whose response is not there yet. Dropped before its end,
